@@ -1,0 +1,160 @@
+"""A lifecycle's pure functions under one name, and the one way to apply commands and deadlines in order.
+
+`plan` is what the workflow appends, what a rehearsal counts and what an audit decides again: the same code.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from lifecycles import repair
+from lifecycles.decisions import Rejected, reasons_of
+from schemas.base import SYSTEM, Command, Event
+from schemas.envelope import CaseRequest, CaseSummary, CommandEnvelope, DeadlinePassed, Json, Message
+from schemas.policy import Policy
+from schemas.repair import RepairCommand, RepairEvent
+
+
+class State(Protocol):
+    """What every lifecycle's state has."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def requests(self) -> tuple[CaseRequest, ...]: ...
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """The pure functions of one kind of case."""
+
+    kind: str
+    initial: Callable[[str, str, Policy, str], Any]
+    decide: Callable[[Any, CommandEnvelope[Any], datetime], list[Any]]
+    evolve: Callable[[Any, Any], Any]
+    next_deadline: Callable[[Any], datetime | None]
+    effects: Callable[[Any, Any], list[Message]]
+    summary: Callable[[Any], CaseSummary]
+    commands: TypeAdapter[CommandEnvelope[Any]]
+    events: TypeAdapter[Any]
+
+    def command(self, raw: object) -> CommandEnvelope[Any]:
+        """A command envelope from JSON-like input; raises `Rejected` with all that is wrong."""
+        try:
+            return self.commands.validate_python(raw)
+        except ValidationError as error:
+            raise Rejected(reasons_of(error)) from None
+
+    def event(self, raw: object) -> Event:
+        """An event from its stored body; an unknown type or shape is an error."""
+        return self.events.validate_python(raw)
+
+    def fold(self, state: Any, events: Iterable[Event]) -> Any:
+        """The state after events, in their order."""
+        for event in events:
+            state = self.evolve(state, event)
+        return state
+
+
+LIFECYCLES: Mapping[str, Lifecycle] = {
+    "repair": Lifecycle(
+        kind="repair",
+        initial=repair.initial,
+        decide=repair.decide,
+        evolve=repair.evolve,
+        next_deadline=repair.next_deadline,
+        effects=repair.effects,
+        summary=repair.summary,
+        commands=TypeAdapter(CommandEnvelope[RepairCommand]),
+        events=TypeAdapter(RepairEvent),
+    ),
+}
+
+
+def lifecycle_of(case_id: str) -> Lifecycle:
+    """The lifecycle that a case's name belongs to."""
+    return LIFECYCLES[case_id.partition("-")[0]]
+
+
+class Step(NamedTuple):
+    """A command that was decided: its events, and the state after them."""
+
+    command: CommandEnvelope[Any]
+    decided_at: datetime
+    events: tuple[Event, ...]
+    messages: tuple[tuple[int, Message], ...]
+
+
+@dataclass
+class Plan:
+    """What applying commands and deadlines came to; nothing has happened yet."""
+
+    state: Any
+    version: int
+    steps: list[Step] = field(default_factory=list[Step])
+    refused: list[tuple[CommandEnvelope[Any], tuple[str, ...]]] = field(
+        default_factory=list[tuple[CommandEnvelope[Any], tuple[str, ...]]]
+    )
+
+
+def plan(
+    lifecycle: Lifecycle,
+    state: Any,
+    version: int,
+    commands: Sequence[CommandEnvelope[Any]],
+    now: datetime,
+) -> Plan:
+    """Apply commands, and the deadlines before, between and after them, in business order.
+
+    A deadline before a command's business time comes first; a fact at the very instant of a deadline is
+    still in time. Refusals do not stop the others. Ends with no deadline left at or before `now`.
+    """
+    result = Plan(state, version)
+    for command in commands:
+        _pass_deadlines(lifecycle, result, command.occurred_at or now, now, inclusive=False)
+        try:
+            _take(lifecycle, result, command, now)
+        except Rejected as refusal:
+            result.refused.append((command, refusal.reasons))
+    _pass_deadlines(lifecycle, result, now, now, inclusive=True)
+    return result
+
+
+def _pass_deadlines(
+    lifecycle: Lifecycle, result: Plan, until: datetime, now: datetime, *, inclusive: bool
+) -> None:
+    while (at := lifecycle.next_deadline(result.state)) is not None:
+        if at > now or at > until or (at == until and not inclusive):
+            return
+        _take(lifecycle, result, deadline(at, result.version), now)
+
+
+def deadline(at: datetime, version: int) -> CommandEnvelope[DeadlinePassed]:
+    """The clock's command for a deadline; its id is the same whoever notices the deadline."""
+    return CommandEnvelope[DeadlinePassed](
+        id=f"deadline/{version}/{at.isoformat()}", actor=SYSTEM, body=DeadlinePassed(at=at)
+    )
+
+
+def _take(
+    lifecycle: Lifecycle, result: Plan, command: CommandEnvelope[Any], now: datetime
+) -> None:
+    events = tuple(lifecycle.decide(result.state, command, now))
+    if isinstance(command.body, DeadlinePassed) and not events:
+        raise RuntimeError(f"a deadline at stage {result.state.stage} caused nothing")
+    result.state = lifecycle.fold(result.state, events)
+    result.version += len(events)
+    messages = tuple(
+        (i, message)
+        for i, event in enumerate(events)
+        for message in lifecycle.effects(result.state, event)
+    )
+    result.steps.append(Step(command, now, events, messages))
+
+
+def dump(value: Event | Command | CommandEnvelope[Any]) -> Json:
+    """The JSON form in which a command or event is kept."""
+    return value.model_dump(mode="json")

@@ -1,0 +1,215 @@
+"""Repair, the end: completion, inspection, follow-up calls (回访), side exits, reopening."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+
+from lifecycles import commitments, promises
+from lifecycles.calendars import local
+from lifecycles.decisions import By, No
+from lifecycles.repair_stages import unit
+from schemas.base import Code, Owner
+from schemas.commitments import CommitmentEvents
+from schemas.repair import (
+    CallbackDue,
+    CallbackRecorded,
+    CancelRepair,
+    CompleteRepair,
+    DeclaredNotOurs,
+    DeclaredUnableToFix,
+    DeclareNotOurs,
+    DeclareUnableToFix,
+    FailInspection,
+    InspectionFailed,
+    InspectionPassed,
+    LinkedCaseTold,
+    NoFaultReported,
+    PassInspection,
+    RecordCallback,
+    RecordTransferReturned,
+    ReopenCase,
+    RepairCancelled,
+    RepairClosed,
+    RepairCompleted,
+    RepairEvents,
+    RepairReopened,
+    RepairSolvedByPhone,
+    RepairState,
+    RepairTransferred,
+    ReportNoFault,
+    SolveByPhone,
+    Stage,
+    TransferOut,
+    TransferReturned,
+)
+
+Events = Iterator[RepairEvents | CommitmentEvents]
+Results = Iterator[RepairEvents | CommitmentEvents | No]
+
+
+def complete(state: RepairState, c: CompleteRepair, by: By) -> Results:
+    if state.arrived_at and by.at < state.arrived_at:
+        yield No("It cannot be repaired before the crew arrived; correct `occurred_at`.")
+    inspect = state.severity in state.policy.repair.inspect
+    yield RepairCompleted(
+        at=by.at,
+        work=c.work,
+        evidence=c.evidence,
+        warranty_parts=c.warranty_parts,
+        warranty_until=_warranty(state, by.at) if c.warranty_parts else None,
+        inspect=inspect,
+    )
+    for milestone in ("dispatched", "arrived", "fixed"):
+        yield from promises.meet(state, milestone, by)
+    yield from promises.cancel_all(
+        state, by, "closed", but=("dispatched", "arrived", "fixed", "followed_up")
+    )
+    if not inspect:
+        yield from _fixed(state, by)
+
+
+def pass_inspection(state: RepairState, c: PassInspection, by: By) -> Results:
+    yield from _not_before_fixed(state, by)
+    yield InspectionPassed(at=by.at, evidence=c.evidence)
+    yield from _fixed(state, by)
+
+
+def fail_inspection(state: RepairState, c: FailInspection, by: By) -> Results:
+    yield from _not_before_fixed(state, by)
+    yield InspectionFailed(at=by.at, reason=c.reason, evidence=c.evidence)
+    yield from promises.restore(state, by, "rework", promises.owed_again(state))
+
+
+def _fixed(state: RepairState, by: By) -> Events:
+    """Repaired for good: tell the linked reports, then call each customer, or close."""
+    for a in state.adopted:
+        if a.how == "link":
+            yield LinkedCaseTold(at=by.at, case=a.case, cleared_at=state.fixed_at or by.at)
+    yield from follow_up(state, by)
+
+
+def follow_up(state: RepairState, by: By) -> Events:
+    """Call each customer (KUN-5.6), or close where there is nobody to call."""
+    parties = tuple(f.party for f in state.follow_ups)
+    if parties:
+        yield CallbackDue(at=by.at, parties=parties)
+        yield from promises.begin(state, "fixed", by, promises.scope(state))
+    else:
+        yield RepairClosed(at=by.at)
+
+
+def record_callback(state: RepairState, c: RecordCallback, by: By) -> Results:
+    call = next((f for f in state.follow_ups if f.party == c.party), None)
+    yield from _not_before_fixed(state, by)
+    if call is None:
+        yield No("This party is not among those to be called.")
+        return
+    if call.result is not None:
+        yield No("This party's follow-up is done.")
+    if c.consent == (c.result == "no_consent") and c.result != "unreachable":
+        yield No(
+            "A call begins by asking consent: with consent it has a result,"
+            " without it the result is no_consent (KUN-5.6)."
+        )
+    rules = state.policy.repair.follow_up
+    attempt = call.attempts + 1
+    done = c.result != "unreachable" or attempt >= rules.attempts
+    yield CallbackRecorded(at=by.at, party=c.party, result=c.result, attempt=attempt, done=done)
+    if c.result == "not_satisfied":
+        failed = state.unhappy + 1 >= rules.failures_to_supervisor
+        owner = Owner(kind="role", id=rules.supervisor) if failed else unit(state)
+        yield from _reopen(state, "not_satisfied", owner, by)
+    elif done and all(f.result is not None for f in state.follow_ups if f.party != c.party):
+        yield from promises.meet(state, "followed_up", by)
+        yield from promises.cancel_all(state, by, "closed", but=("followed_up",))
+        yield RepairClosed(at=by.at)
+
+
+def reopen(state: RepairState, c: ReopenCase, by: By) -> Results:
+    window = state.policy.repair.reopen_within
+    if state.closed_at and by.at > state.closed_at + window:
+        yield No(f"It ended more than {window.days} days ago: report a new repair instead.")
+    if state.closed_at and by.at < state.closed_at:
+        yield No("It cannot be reopened before it ended; correct `occurred_at`.")
+    yield from _reopen(state, c.reason, unit(state), by)
+
+
+def _reopen(state: RepairState, reason: Code, owner: Owner, by: By) -> Events:
+    yield RepairReopened(at=by.at, reason=reason, owner=owner, rework=state.rework + 1)
+    for c in state.commitments:
+        if c.outstanding and promises.terms_of(state.policy, c).ends == "followed_up":
+            yield from commitments.cancel(c, by.at, "reopened")
+    yield from promises.restore(state, by, "reopened", promises.owed_again(state))
+
+
+def solve_by_phone(state: RepairState, c: SolveByPhone, by: By) -> Results:
+    terms = state.policy.repair.categories.get(state.category)
+    if terms is None or not terms.by_phone:
+        yield No("This kind of fault needs a visit; dispatch a crew (KUN-5.5.2).")
+    yield RepairSolvedByPhone(at=by.at, solution=c.solution)
+    yield from promises.meet(state, "fixed", by)
+    yield from promises.cancel_all(state, by, "solved_by_phone", but=("fixed",))
+
+
+def transfer_out(state: RepairState, c: TransferOut, by: By) -> Results:
+    yield from _no_linked(state)
+    yield RepairTransferred(at=by.at, to=c.to, reference=c.reference)
+    yield from promises.cancel_all(state, by, "transferred")
+
+
+def transfer_returned(state: RepairState, c: RecordTransferReturned, by: By) -> Results:
+    yield TransferReturned(at=by.at, reason=c.reason, owner=unit(state))
+    yield from promises.restore(state, by, "transfer_returned", promises.owed_again(state))
+
+
+def no_fault(state: RepairState, c: ReportNoFault, by: By) -> Results:
+    yield from _no_linked(state)
+    yield NoFaultReported(at=by.at, evidence=c.evidence)
+    yield from promises.cancel_all(state, by, "no_fault_found")
+
+
+def not_ours(state: RepairState, c: DeclareNotOurs, by: By) -> Results:
+    yield from _no_linked(state)
+    yield DeclaredNotOurs(at=by.at, reason=c.reason, channel=c.channel)
+    yield from promises.cancel_all(state, by, "not_ours")
+
+
+def unable_to_fix(state: RepairState, c: DeclareUnableToFix, by: By) -> Results:
+    yield from _no_linked(state)
+    yield DeclaredUnableToFix(at=by.at, reason=c.reason, channel=c.channel)
+    yield from promises.cancel_all(state, by, "unable_to_fix")
+
+
+def cancel(state: RepairState, c: CancelRepair, by: By) -> Results:
+    if state.stage == Stage.CANCELLED:
+        return
+    yield from _no_linked(state)
+    yield from cancelled(state, c.reason, by)
+
+
+def cancelled(state: RepairState, reason: Code, by: By) -> Events:
+    yield RepairCancelled(at=by.at, reason=reason)
+    yield from promises.cancel_all(state, by, "cancelled")
+
+
+def _no_linked(state: RepairState) -> Iterator[No]:
+    linked = sum(a.how == "link" for a in state.adopted)
+    if linked:
+        yield No(f"{linked} linked reports wait for this fault: clear it, or split them out first.")
+
+
+def _not_before_fixed(state: RepairState, by: By) -> Iterator[No]:
+    if state.fixed_at and by.at < state.fixed_at:
+        yield No(
+            "This cannot have happened before the repair was completed; correct `occurred_at`."
+        )
+
+
+def _warranty(state: RepairState, at: datetime) -> date | None:
+    """A replaced part's warranty begins anew (AFT-1): the same day so many months on."""
+    months = state.policy.repair.warranty_months
+    if months is None:
+        return None
+    day = local(state.policy.calendar, at).date()
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    last = (date(year + month // 11, (month + 1) % 12 + 1, 1) - date.resolution).day
+    return date(year, month + 1, min(day.day, last))

@@ -1,0 +1,339 @@
+"""Repair: the state after an event. Total: it refuses nothing and ignores nothing."""
+
+from datetime import datetime
+from typing import Any, assert_never
+
+from lifecycles import commitments
+from schemas.base import Owner, Ownership
+from schemas.commitments import CommitmentEvents
+from schemas.envelope import CaseRequest, Json
+from schemas.repair import (
+    AccessFailed,
+    Adopted,
+    AdoptionRefused,
+    AdoptReport,
+    Appointment,
+    AppointmentBooked,
+    AppointmentMissed,
+    AppointmentMissWithdrawn,
+    AppointmentMoved,
+    CallbackDue,
+    CallbackRecorded,
+    CrewArrived,
+    CrewDispatched,
+    DeclaredNotOurs,
+    DeclaredUnableToFix,
+    FaultCleared,
+    FaultLinked,
+    FollowUp,
+    GuardPosted,
+    GuardRelieved,
+    InspectionFailed,
+    InspectionPassed,
+    InterruptionAnnounced,
+    JobAccepted,
+    JobDeclined,
+    JobReassigned,
+    LinkedCaseTold,
+    LinkRequested,
+    MergeRequested,
+    NoFaultReported,
+    OwnerChanged,
+    PartsArrived,
+    PartsRequested,
+    PartsShipped,
+    RecordFaultCleared,
+    ReleaseReport,
+    ReleaseRequested,
+    RepairCancelled,
+    RepairClosed,
+    RepairCompleted,
+    RepairEvents,
+    RepairMerged,
+    RepairReopened,
+    RepairReported,
+    RepairSolvedByPhone,
+    RepairState,
+    RepairTransferred,
+    RepairTriaged,
+    ReportAdopted,
+    ReportReleased,
+    ReportSplit,
+    RequestAnswered,
+    SiteMadeSafe,
+    Stage,
+    TransferReturned,
+    WorkPaused,
+    WorkResumed,
+    WorkStarted,
+)
+
+
+def evolve(state: RepairState, event: RepairEvents | CommitmentEvents) -> RepairState:
+    """The state after `event`."""
+    if isinstance(event, CommitmentEvents):
+        changed = commitments.evolve(state.commitments, event)
+        return state.model_copy(update={"commitments": changed})
+    return state.model_copy(update=_update(state, event))
+
+
+def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - one arm per event
+    match e:
+        case RepairReported():
+            terms = s.policy.repair.categories[e.category]
+            return {
+                "stage": Stage.REPORTED,
+                "reported_at": e.at,
+                "channel": e.channel,
+                "category": e.category,
+                "severity": e.severity,
+                "network": e.network,
+                "asset": e.asset,
+                "district": e.district,
+                "priority": e.priority,
+                "source": e.source,
+                "owners": (Ownership(owner=e.owner, since=e.at),),
+                "follow_ups": (FollowUp(party=e.party),) if e.party else (),
+                "guard_needed": terms.guard,
+            }
+        case RepairTriaged():
+            return {
+                "stage": Stage.TRIAGED,
+                "category": e.category,
+                "severity": e.severity,
+                "network": e.network,
+                "guard_needed": s.policy.repair.categories[e.category].guard,
+            }
+        case CrewDispatched():
+            return {"stage": Stage.DISPATCHED, "crew": e.crew, "dispatched_at": e.at}
+        case JobAccepted():
+            return {
+                "stage": Stage.ACCEPTED,
+                **_owned(s, Owner(kind="person", id=e.crew), e.at),
+            }
+        case JobDeclined():
+            return {
+                "stage": Stage.TRIAGED,
+                "crew": None,
+                "dispatched_at": None,
+                **_owned(s, e.owner, e.at),
+            }
+        case JobReassigned():
+            return {
+                "stage": Stage.DISPATCHED,
+                "crew": e.crew,
+                "dispatched_at": e.at,
+                "arrived_at": None,
+                **_UNPAUSED,
+                **_owned(s, e.owner, e.at),
+            }
+        case OwnerChanged():
+            return _owned(s, e.owner, e.at)
+        case AppointmentBooked() | AppointmentMoved():
+            back = {"stage": s.stage_before, **_UNPAUSED} if s.stage == Stage.PAUSED else {}
+            return {
+                "appointment": Appointment(start=e.start, end=e.end),
+                "wait_until": None,
+                **back,
+            }
+        case AppointmentMissed():
+            return {"appointment": Appointment(start=e.start, end=e.end, missed=True)}
+        case AppointmentMissWithdrawn():
+            return {"appointment": None}
+        case CrewArrived():
+            return {
+                "stage": Stage.ON_SITE,
+                "crew": e.crew,
+                "arrived_at": e.at,
+                "appointment": None,
+                "wait_until": None,
+                **_UNPAUSED,
+            }
+        case AccessFailed():
+            return {
+                "no_access": e.attempt,
+                "appointment": None,
+                "arrived_at": None,
+                "wait_until": e.wait_until,
+                "stage": Stage.DISPATCHED if s.stage == Stage.ON_SITE else s.stage,
+            }
+        case SiteMadeSafe():
+            return {"stage": Stage.MADE_SAFE}
+        case WorkStarted():
+            return {"stage": Stage.WORKING}
+        case WorkPaused():
+            return {
+                "stage": Stage.PAUSED,
+                "stage_before": s.stage,
+                "pause_reason": e.reason,
+                "paused_at": e.at,
+                "pause_ends": e.until,
+            }
+        case WorkResumed():
+            return {"stage": s.stage_before, **_UNPAUSED}
+        case PartsRequested():
+            return {"parts_wanted": e.parts}
+        case PartsArrived():
+            return {"parts_wanted": ()}
+        case RepairCompleted():
+            return {
+                "stage": Stage.FIXED,
+                "fixed_at": e.at,
+                "appointment": None,
+                "wait_until": None,
+                "parts_wanted": (),
+                **_UNPAUSED,
+            }
+        case InspectionPassed():
+            return {"stage": Stage.INSPECTED}
+        case InspectionFailed():
+            return {"stage": Stage.WORKING, "fixed_at": None, "rework": s.rework + 1}
+        case CallbackDue():
+            return {"stage": Stage.CALLBACK_DUE}
+        case CallbackRecorded():
+            return {
+                "unhappy": s.unhappy + (e.result == "not_satisfied"),
+                "follow_ups": tuple(
+                    FollowUp(
+                        party=f.party, attempts=e.attempt, result=e.result if e.done else None
+                    )
+                    if f.party == e.party
+                    else f
+                    for f in s.follow_ups
+                ),
+            }
+        case RepairClosed():
+            return {"stage": Stage.CLOSED, "closed_at": e.at}
+        case RepairSolvedByPhone():
+            return _ended(Stage.SOLVED_BY_PHONE, e.at)
+        case NoFaultReported():
+            return _ended(Stage.NO_FAULT_FOUND, e.at)
+        case DeclaredNotOurs():
+            return _ended(Stage.NOT_OURS, e.at)
+        case DeclaredUnableToFix():
+            return _ended(Stage.UNABLE_TO_FIX, e.at)
+        case RepairCancelled():
+            return _ended(Stage.CANCELLED, e.at)
+        case RepairReopened():
+            return {
+                "stage": Stage.TRIAGED,
+                "closed_at": None,
+                "fixed_at": None,
+                "arrived_at": None,
+                "dispatched_at": None,
+                "crew": None,
+                "no_access": 0,
+                "rework": e.rework,
+                "follow_ups": tuple(FollowUp(party=f.party) for f in s.follow_ups),
+                **_owned(s, e.owner, e.at),
+            }
+        case RepairTransferred():
+            return {**_ended(Stage.TRANSFERRED, e.at), "stage_before": _resting(s)}
+        case RepairMerged():
+            return {
+                **_ended(Stage.MERGED, e.at),
+                "stage_before": _resting(s),
+                "merged_into": e.case,
+            }
+        case TransferReturned():
+            return {
+                "stage": s.stage_before,
+                "stage_before": None,
+                "closed_at": None,
+                **_owned(s, e.owner, e.at),
+            }
+        case MergeRequested():
+            return _ask(s, e.case, _adoption(s, "merge"))
+        case LinkRequested():
+            return _ask(s, e.fault, _adoption(s, "link"))
+        case FaultLinked():
+            return {"linked_to": e.fault}
+        case ReportSplit():
+            back = (
+                {"stage": s.stage_before, "stage_before": None, "closed_at": None}
+                if s.stage == Stage.MERGED
+                else {}
+            )
+            return {
+                **_ask(s, e.case, ReleaseReport(case=s.case_id).model_dump(mode="json")),
+                **_owned(s, e.owner, e.at),
+                **back,
+                "merged_into": None,
+                "linked_to": None,
+            }
+        case ReleaseRequested():
+            return _ask(s, e.case, ReleaseReport(case=s.case_id).model_dump(mode="json"))
+        case ReportAdopted():
+            known = [f.party for f in s.follow_ups]
+            more = [p for p in e.parties if p not in known] if e.how == "merge" else []
+            return {
+                "adopted": (*s.adopted, Adopted(case=e.case, how=e.how, parties=tuple(more))),
+                "follow_ups": (*s.follow_ups, *(FollowUp(party=p) for p in more)),
+            }
+        case ReportReleased():
+            gone = [p for a in s.adopted if a.case == e.case for p in a.parties]
+            return {
+                "adopted": tuple(a for a in s.adopted if a.case != e.case),
+                "follow_ups": tuple(f for f in s.follow_ups if f.party not in gone),
+            }
+        case LinkedCaseTold():
+            told = RecordFaultCleared(fault=s.case_id, cleared_at=e.cleared_at)
+            return _ask(s, e.case, told.model_dump(mode="json"))
+        case FaultCleared():
+            return {"stage": Stage.FIXED, "fixed_at": e.at, "appointment": None, **_UNPAUSED}
+        case RequestAnswered():
+            return {"requests": tuple(r for r in s.requests if r.id != e.request)}
+        case GuardPosted():
+            return {"guard": e.guard, "guard_needed": False}
+        case GuardRelieved():
+            return {"guard": None}
+        case AdoptionRefused() | PartsShipped() | InterruptionAnnounced():
+            return {}
+        case _:
+            assert_never(e)
+
+
+_UNPAUSED: dict[str, Any] = {
+    "stage_before": None,
+    "pause_reason": None,
+    "paused_at": None,
+    "pause_ends": None,
+}
+
+
+def _ended(stage: Stage, at: datetime) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "closed_at": at,
+        "appointment": None,
+        "wait_until": None,
+        "guard": None,
+        **_UNPAUSED,
+    }
+
+
+def _resting(s: RepairState) -> Stage | None:
+    """The stage to come back to: a pause is not one."""
+    return s.stage_before if s.stage == Stage.PAUSED else s.stage
+
+
+def _owned(s: RepairState, owner: Owner, at: datetime) -> dict[str, Any]:
+    """Exactly one owner at any time (ADM-1): a late fact never reaches behind the last change."""
+    since = max(at, s.owners[-1].since) if s.owners else at
+    return {"owners": (*s.owners, Ownership(owner=owner, since=since))}
+
+
+def _ask(s: RepairState, case: str, command: Json) -> dict[str, Any]:
+    request = CaseRequest(id=f"{s.case_id}/asks/{s.asked + 1}", case_id=case, command=command)
+    return {"requests": (*s.requests, request), "asked": s.asked + 1}
+
+
+def _adoption(s: RepairState, how: str) -> Json:
+    return AdoptReport.model_validate(
+        {
+            "case": s.case_id,
+            "how": how,
+            "reported_at": s.reported_at,
+            "parties": [f.party for f in s.follow_ups],
+        }
+    ).model_dump(mode="json")

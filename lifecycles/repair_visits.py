@@ -1,0 +1,303 @@
+"""Repair, the middle: crews, appointments, visits, work and parts (派修)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from lifecycles import commitments, promises
+from lifecycles.decisions import By, No
+from lifecycles.repair_stages import WAITING, owner_of, unit
+from schemas.base import Code
+from schemas.commitments import CommitmentEvents
+from schemas.repair import (
+    AccessFailed,
+    AcceptJob,
+    AnnounceInterruption,
+    AppointmentBooked,
+    AppointmentMissWithdrawn,
+    AppointmentMoved,
+    BookAppointment,
+    CrewArrived,
+    CrewDispatched,
+    DeclineJob,
+    DispatchCrew,
+    GuardPosted,
+    GuardRelieved,
+    HandOverCase,
+    InterruptionAnnounced,
+    JobAccepted,
+    JobDeclined,
+    JobReassigned,
+    MakeSafe,
+    MoveAppointment,
+    OwnerChanged,
+    PartsArrived,
+    PartsRequested,
+    PartsShipped,
+    PauseWork,
+    PostGuard,
+    ReassignJob,
+    RecordArrival,
+    RecordNoAccess,
+    RecordPartsArrived,
+    RecordPartsShipped,
+    RepairEvents,
+    RepairState,
+    RequestParts,
+    ResumeWork,
+    SiteMadeSafe,
+    Stage,
+    StartWork,
+    TakeCase,
+    WorkPaused,
+    WorkResumed,
+    WorkStarted,
+)
+
+Results = Iterator[RepairEvents | CommitmentEvents | No]
+
+ABSENT: Code = "customer_absent"
+"""The pause reason of a visit without access; it stops the time only where the policy allows it."""
+
+
+def dispatch_crew(state: RepairState, c: DispatchCrew, by: By) -> Results:
+    if state.stage == Stage.DISPATCHED and state.crew == c.crew:
+        return
+    if state.channel in state.policy.repair.receipt_channels and c.receipt is None:
+        yield No("Pass the order on against a signature and name it in `receipt` (WAT-2.9).")
+    yield CrewDispatched(at=by.at, crew=c.crew, receipt=c.receipt)
+    yield from promises.reach(state, "dispatched", by)
+
+
+def accept_job(state: RepairState, c: AcceptJob, by: By) -> Results:
+    if state.stage == Stage.ACCEPTED and state.crew == c.crew:
+        return
+    yield from _same_crew(state, c.crew)
+    yield JobAccepted(at=by.at, crew=c.crew)
+
+
+def decline_job(state: RepairState, c: DeclineJob, by: By) -> Results:
+    yield from _same_crew(state, c.crew)
+    yield JobDeclined(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
+
+
+def reassign_job(state: RepairState, c: ReassignJob, by: By) -> Results:
+    if c.crew == state.crew:
+        yield No("This crew has the job already; name another.")
+    yield JobReassigned(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
+    if state.stage == Stage.PAUSED:
+        yield from _go_on(state, by)
+
+
+def take_case(state: RepairState, _: TakeCase, by: By) -> Results:
+    owner = owner_of(state)
+    if owner and owner.kind == "person" and owner.id == by.actor.subject:
+        return
+    yield OwnerChanged(at=by.at, owner={"kind": "person", "id": by.actor.subject}, reason="taken")
+
+
+def hand_over(state: RepairState, c: HandOverCase, by: By) -> Results:
+    if c.to == owner_of(state):
+        return
+    yield OwnerChanged(at=by.at, owner=c.to, reason=c.reason)
+
+
+def book_appointment(state: RepairState, c: BookAppointment, by: By) -> Results:
+    if state.appointment and (state.appointment.start, state.appointment.end) == (c.start, c.end):
+        return
+    if state.appointment and not state.appointment.missed:
+        yield No("There is an appointment already; use MoveAppointment (KUN-7.1.4).")
+    yield from _window(state, c.start, c.end, by)
+    yield AppointmentBooked(at=by.at, start=c.start, end=c.end, consent=c.consent)
+    yield from _agreed(state, c.end, c.consent, by)
+
+
+def move_appointment(state: RepairState, c: MoveAppointment, by: By) -> Results:
+    if state.appointment is None:
+        yield No("There is no appointment to move; use BookAppointment.")
+    yield from _window(state, c.start, c.end, by)
+    yield AppointmentMoved(at=by.at, start=c.start, end=c.end, consent=c.consent, reason=c.reason)
+    yield from _agreed(state, c.end, c.consent, by)
+
+
+def record_arrival(state: RepairState, c: RecordArrival, by: By) -> Results:
+    if state.stage == Stage.ON_SITE and state.crew == c.crew:
+        return
+    yield from _same_crew(state, c.crew)
+    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
+    if state.stage == Stage.PAUSED and state.pause_reason != ABSENT:
+        yield No("The work is paused; resume it first.")
+    if state.appointment and state.appointment.missed and by.at <= state.appointment.end:
+        yield AppointmentMissWithdrawn(at=by.at, evidence=by.id)
+    yield CrewArrived(at=by.at, crew=c.crew)
+    if state.stage == Stage.PAUSED:
+        for event in _resumed(state, by):
+            state = _with(state, event)
+            yield event
+    if state.guard:
+        yield GuardRelieved(at=by.at, guard=state.guard)
+    yield from promises.reach(state, "arrived", by)
+
+
+def record_no_access(state: RepairState, c: RecordNoAccess, by: By) -> Results:
+    yield from _same_crew(state, c.crew)
+    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
+    if state.stage == Stage.PAUSED and state.pause_reason != ABSENT:
+        yield No("The work is paused; resume it first.")
+    attempt = state.no_access + 1
+    rules = state.policy.repair
+    last = attempt >= rules.no_access_limit
+    yield AccessFailed(
+        at=by.at,
+        crew=c.crew,
+        reason=c.reason,
+        evidence=c.evidence,
+        attempt=attempt,
+        wait_until=by.at + rules.no_access_wait if last else None,
+    )
+    for event in promises.reach(state, "arrived", by):
+        state = _with(state, event)
+        yield event
+    if state.stage != Stage.PAUSED and ABSENT in rules.pause_reasons:
+        yield from _pause(state, ABSENT, c.evidence, by)
+
+
+def make_safe(state: RepairState, c: MakeSafe, by: By) -> Results:
+    if state.stage == Stage.MADE_SAFE:
+        return
+    yield from _not_before(state.arrived_at, by, "the crew arrived")
+    yield SiteMadeSafe(at=by.at, evidence=c.evidence)
+    yield from promises.reach(state, "made_safe", by)
+
+
+def start_work(state: RepairState, _: StartWork, by: By) -> Results:
+    if state.stage == Stage.WORKING:
+        return
+    yield from _not_before(state.arrived_at, by, "the crew arrived")
+    yield WorkStarted(at=by.at)
+
+
+def pause_work(state: RepairState, c: PauseWork, by: By) -> Results:
+    if state.stage == Stage.PAUSED and state.pause_reason == c.reason:
+        return
+    known = state.policy.repair.pause_reasons
+    if c.reason not in known:
+        yield No(f"The policy allows no pause for this reason; it allows: {', '.join(known)}.")
+        return
+    yield from _pause(state, c.reason, c.evidence, by)
+
+
+def resume_work(state: RepairState, _: ResumeWork, by: By) -> Results:
+    if state.stage != Stage.PAUSED:
+        return
+    yield from _not_before(state.paused_at, by, "it was paused")
+    yield from _go_on(state, by)
+
+
+def pause_expired(state: RepairState, by: By) -> Iterator[RepairEvents | CommitmentEvents]:
+    """The pause lasted as long as the policy allows: the time runs again."""
+    yield WorkResumed(at=by.at, expired=True)
+    yield from _resumed(state, by)
+
+
+def request_parts(state: RepairState, c: RequestParts, by: By) -> Results:
+    yield PartsRequested(at=by.at, parts=c.parts, stock=c.stock)
+    milestone = "parts_local" if c.stock == "local" else "parts_elsewhere"
+    yield from promises.reach(state, milestone, by)
+
+
+def parts_shipped(state: RepairState, c: RecordPartsShipped, by: By) -> Results:
+    yield from _parts_wanted(state)
+    yield PartsShipped(at=by.at, waybill=c.waybill)
+    yield from promises.reach(state, "parts_shipped", by)
+
+
+def parts_arrived(state: RepairState, _: RecordPartsArrived, by: By) -> Results:
+    yield from _parts_wanted(state)
+    yield PartsArrived(at=by.at)
+
+
+def post_guard(state: RepairState, c: PostGuard, by: By) -> Results:
+    if state.guard == c.guard:
+        return
+    yield GuardPosted(at=by.at, guard=c.guard)
+    yield from promises.reach(state, "guarded", by)
+
+
+def announce_interruption(state: RepairState, c: AnnounceInterruption, by: By) -> Results:
+    notice = state.policy.repair.interruption_notice
+    if c.end <= c.start:
+        yield No("The interruption must end after it starts.")
+    if state.severity not in ("major", "hazard") and c.start - by.at < notice:
+        hours = notice.total_seconds() / 3600
+        yield No(f"Customers are told {hours:g} hours ahead: choose a later start (KUN-2.2.2).")
+    yield InterruptionAnnounced(at=by.at, start=c.start, end=c.end, reason=c.reason)
+
+
+def _same_crew(state: RepairState, crew: str) -> Iterator[No]:
+    if state.crew is not None and crew != state.crew:
+        yield No("Another crew has this job; reassign it first.")
+
+
+def _not_before(earliest: datetime | None, by: By, what: str) -> Iterator[No]:
+    if earliest is not None and by.at < earliest:
+        yield No(f"This cannot have happened before {what}; correct `occurred_at`.")
+
+
+def _parts_wanted(state: RepairState) -> Iterator[No]:
+    if not state.parts_wanted:
+        yield No("No parts were requested; use RequestParts first.")
+
+
+def _window(state: RepairState, start: datetime, end: datetime, by: By) -> Iterator[No]:
+    if end <= start:
+        yield No("The appointment must end after it starts.")
+    if end <= by.at:
+        yield No("The appointment must lie ahead.")
+    if state.stage == Stage.PAUSED and state.pause_reason != ABSENT:
+        yield No("The work is paused; resume it before you agree a time.")
+
+
+def _agreed(
+    state: RepairState, until: datetime, consent: str, by: By
+) -> Iterator[CommitmentEvents]:
+    """The agreed time replaces the default deadlines (KUN-2.2.4a, ADM-8)."""
+    if state.stage == Stage.PAUSED:
+        for event in _resumed(state, by):
+            state = _with(state, event)
+            yield event
+    clock = promises.timing(state.policy, state.priority)
+    for c in state.commitments:
+        terms = promises.terms_of(state.policy, c)
+        if terms.by_appointment:
+            yield from commitments.agree(c, terms, clock, by.at, until, consent, by.id)
+
+
+def _pause(
+    state: RepairState, reason: Code, evidence: str, by: By
+) -> Iterator[RepairEvents | CommitmentEvents]:
+    terms = state.policy.repair.pause_reasons[reason]
+    yield WorkPaused(at=by.at, reason=reason, evidence=evidence, until=by.at + terms.longest)
+    for c in state.commitments:
+        if c.name in terms.pauses:
+            yield from commitments.pause(c, by.at, reason, evidence, by.id)
+
+
+def _go_on(state: RepairState, by: By) -> Iterator[RepairEvents | CommitmentEvents]:
+    yield WorkResumed(at=by.at, expired=False)
+    yield from _resumed(state, by)
+
+
+def _resumed(state: RepairState, by: By) -> Iterator[CommitmentEvents]:
+    clock = promises.timing(state.policy, state.priority)
+    for c in state.commitments:
+        if c.state == "paused":
+            yield commitments.resume(c, promises.terms_of(state.policy, c), clock, by.at)
+
+
+def _with(state: RepairState, event: RepairEvents | CommitmentEvents) -> RepairState:
+    """The state after a commitment's event, for what the same decision says next."""
+    if isinstance(event, CommitmentEvents):
+        return state.model_copy(
+            update={"commitments": commitments.evolve(state.commitments, event)}
+        )
+    return state

@@ -1,0 +1,190 @@
+"""What travels between the gateway, the workflow and the log: commands, decisions, messages, answers."""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from schemas.base import (
+    Actor,
+    CaseId,
+    Code,
+    Command,
+    CommandId,
+    Organisation,
+    RuleId,
+    Subject,
+    UtcTime,
+    Value,
+)
+
+AnyCommand = TypeVar("AnyCommand", bound=Command)
+Json = dict[str, Any]
+
+
+class CommandEnvelope(Value, Generic[AnyCommand]):
+    """A command with its identity, its actor and, if it happened earlier, when (business time)."""
+
+    id: CommandId
+    actor: Actor
+    occurred_at: UtcTime | None = None
+    """None means: now, when it is decided."""
+    body: AnyCommand
+
+
+class DeadlinePassed(Command):
+    """The clock's own command: everything due at or before `at` is decided, at its due time."""
+
+    type: Literal["DeadlinePassed"] = "DeadlinePassed"
+    at: UtcTime
+
+
+class RecordAnswer(Command):
+    """The other case's answer to something that this case asked of it."""
+
+    type: Literal["RecordAnswer"] = "RecordAnswer"
+    request: CommandId
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+
+
+class OpenCase(Value):
+    """A case workflow's only argument.
+
+    `commands` may have happened long ago; they and the deadlines between them are applied in
+    business order. Without commands the workflow reads the log first and goes on from there.
+    """
+
+    organisation: Organisation
+    case_id: CaseId
+    policy: str
+    """The pinned policy: its canonical JSON."""
+    commands: tuple[Json, ...] = ()
+
+
+class CommandOutcome(Value):
+    """What a command caused. Events are named by type; none means that it was already so."""
+
+    command_id: CommandId
+    command_hash: str
+    version: int
+    """The stream's version after it."""
+    position: int
+    """The organisation's log position of its last event."""
+    events: tuple[str, ...]
+    stage: str
+
+
+class Message(Value):
+    """A word to the outside, said through the outbox: ids and a template, nothing personal."""
+
+    to: Literal["party", "crew", "role", "unit"]
+    recipient: Subject
+    template: Code
+    params: dict[str, str | int | None]
+
+
+class CaseRequest(Value):
+    """Something that this case asks of another: asked again until it answers, done there once."""
+
+    id: CommandId
+    """Also the command id in the other case."""
+    case_id: CaseId
+    command: Json
+
+
+class CommitmentSummary(Value):
+    """A commitment as the read model shows it."""
+
+    id: Code
+    name: Code
+    rule: RuleId
+    state: str
+    start: UtcTime
+    due: UtcTime
+    met_at: UtcTime | None
+    ended_at: UtcTime | None
+    fired: int
+
+
+class CaseSummary(Value):
+    """A case as the read models show it; written with the events that made it so."""
+
+    kind: Code
+    stage: str
+    final: bool
+    """Whether the case has ended and nothing is asked of another case any more."""
+    owner_kind: str | None
+    owner: str | None
+    district: str | None
+    category: str | None
+    severity: str | None
+    priority: bool
+    opened_at: UtcTime | None
+    closed_at: UtcTime | None
+    next_due_at: UtcTime | None
+    """The earliest due time among running commitments."""
+    next_deadline_at: UtcTime | None
+    """When the case wakes by itself."""
+    commitments: tuple[CommitmentSummary, ...]
+
+
+class Decision(Value):
+    """One command and the events it caused: the unit that the log keeps."""
+
+    command: Json
+    """The command envelope; its canonical bytes are kept and hashed."""
+    decided_at: UtcTime
+    events: tuple[Json, ...]
+    messages: tuple[tuple[int, Message], ...] = ()
+    """Each with the index of the event, in this decision, that it belongs to."""
+
+
+class AppendRequest(Value):
+    """Decisions to append to one stream in one transaction, if it is still at `expected_version`."""
+
+    organisation: Organisation
+    stream: CaseId
+    expected_version: int
+    policy: str | None = None
+    """The pinned policy's canonical JSON; stored once, by its hash, with the first append."""
+    decisions: tuple[Decision, ...] = ()
+    summary: CaseSummary | None = None
+    """The state after all of them; required where there is an event."""
+
+
+class Recorded(Value):
+    """A decision that the log holds."""
+
+    command_id: CommandId
+    command_hash: str
+    version: int
+    """The stream's version after its last event."""
+    position: int
+    """The log position of its last event (the log's head where it caused none)."""
+    events: tuple[str, ...]
+    """Types, in order."""
+
+
+class AppendResult(Value):
+    """`appended`: `recorded` lists the new decisions. `behind`: nothing was written.
+
+    When behind, `events` are all bodies after the expected version, in order, and `recorded` the decisions
+    that the log holds: those after the expected version and those whose ids were asked about.
+    `conflicts` are ids that the log holds with other content.
+    """
+
+    status: Literal["appended", "behind"]
+    version: int
+    recorded: tuple[Recorded, ...] = ()
+    events: tuple[Json, ...] = ()
+    conflicts: tuple[CommandId, ...] = ()
+
+
+class Refusal(Value):
+    """A command that came by signal and was refused; kept because Temporal keeps none."""
+
+    organisation: Organisation
+    stream: CaseId
+    command_id: str
+    command_type: str
+    actor: str
+    refused_at: UtcTime
+    reasons: tuple[str, ...]

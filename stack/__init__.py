@@ -1,0 +1,18 @@
+"""The embedded servers: PostgreSQL 18 and Temporal, started and stopped as one, data in one folder.
+
+`Stack` runs them; `endpoints` finds them, or the real servers that the environment names instead.
+"""
+
+from stack.embedded import Stack, apply_migrations, ensure_key
+from stack.endpoints import Endpoints, StackError, connect_temporal, endpoints, url_as
+
+__all__ = [
+    "Endpoints",
+    "Stack",
+    "StackError",
+    "apply_migrations",
+    "connect_temporal",
+    "endpoints",
+    "ensure_key",
+    "url_as",
+]
