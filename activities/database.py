@@ -1,9 +1,13 @@
 """Connections to PostgreSQL: a pool with limits on everything, and the owner's for maintenance."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection = asyncpg.Connection | PoolConnectionProxy
+"""One's own, or borrowed from a pool."""
 
 COMMAND_SECONDS = 20.0
 """What a caller waits. Longer than the server's own limits, so the server gives up first."""
@@ -35,8 +39,32 @@ async def _keep(connection: object) -> None:
     """No session state to reset: asyncpg's own query would double every call's round trips."""
 
 
+class DatabaseUnavailable(Exception):
+    """PostgreSQL could not be reached, or was too busy. The same call again is safe."""
+
+
 @asynccontextmanager
-async def as_owner(admin_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def reached() -> AsyncGenerator[None]:
+    """Turns every way of not reaching PostgreSQL into DatabaseUnavailable."""
+    try:
+        yield
+    except (
+        OSError,  # TimeoutError is one
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.IdleInTransactionSessionTimeoutError,
+    ) as error:
+        raise DatabaseUnavailable(
+            f"PostgreSQL could not be reached or was too busy ({type(error).__name__})."
+        ) from error
+
+
+@asynccontextmanager
+async def as_owner(admin_url: str) -> AsyncGenerator[asyncpg.Connection]:
     """A connection acting as standpipe_owner, without time limits: for maintenance."""
     connection = await asyncpg.connect(
         admin_url,

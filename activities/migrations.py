@@ -1,4 +1,4 @@
-"""Brings a database to this version: the numbered SQL files of `migrations/`, each once, in order."""
+"""Brings a database to this version: each numbered SQL file of `migrations/` once, in order."""
 
 import hashlib
 from pathlib import Path
@@ -22,7 +22,9 @@ async def migrate(admin_url: str) -> list[str]:
     The role must be a superuser, or own the database and have CREATEROLE.
     """
     connection = await asyncpg.connect(
-        admin_url, timeout=COMMAND_SECONDS, server_settings={"application_name": "standpipe migrate"}
+        admin_url,
+        timeout=COMMAND_SECONDS,
+        server_settings={"application_name": "standpipe migrate"},
     )
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)

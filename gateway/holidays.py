@@ -1,7 +1,7 @@
 """Fills a year's Chinese public holidays and make-up working days (放假调休) into a policy file.
 
-The days come from the `holidays` library, which follows the State Council's yearly arrangement; this
-is a tool for whoever keeps the policy, and no part of a running case.
+The days come from the `holidays` library, which follows the State Council's yearly arrangement.
+This is a tool for whoever keeps the policy, and no part of a running case.
 """
 
 import os
@@ -167,7 +167,7 @@ def _rest(document: dict[str, Any]) -> dict[str, Any]:
 def _edit(source: str, year: int, known: _Days, version: str) -> str:
     newline = "\r\n" if "\r\n" in source else "\n"
     document = tomlkit.parse(source)
-    table = cast(dict[str, Any], document["calendar"])
+    table = cast("dict[str, Any]", document["calendar"])
     table["version"] = version
     for key, days in (("holidays", known.holidays), ("workdays", known.workdays)):
         old = table[key].as_string() if key in table else "[]"
@@ -189,7 +189,7 @@ class _Line:
 
 
 def _dates(old: str, year: int, known: dict[date, str], newline: str) -> str:
-    """The list `old` with the days of `year` made the known ones, every remark kept in its place."""
+    """The list `old` with the days of `year` made the known ones, each remark kept in its place."""
     lines = _lines(old)
     written = {line.day for line in lines}
     if {day for day in written if day and day.year == year} == set(known):

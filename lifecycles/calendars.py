@@ -1,8 +1,8 @@
 """Working time. Pure: no clock, and nothing read but the time-zone data.
 
-An instant is working time exactly when the local clock then shows a time inside one of the windows of
-the local date that it shows. That sentence settles daylight saving: an hour that the clock skips is
-never worked, one that it shows twice is worked twice; a window's edge that is skipped is the moment of
+An instant is working time exactly when the local clock then shows a time inside a window of the
+local date that it shows. That settles daylight saving: an hour that the clock skips is never
+worked, one that it shows twice is worked twice; a window's edge that is skipped is the moment of
 the skip, one that is shown twice counts each time. All reckoning is in UTC.
 """
 
@@ -131,7 +131,7 @@ _Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Hours:
-    """A calendar made ready for reckoning. Compared by identity, so that it is a cheap cache key."""
+    """A calendar made ready for reckoning. Compared by identity: a cheap key for the cache."""
 
     zone: ZoneInfo
     week: tuple[_Spans, ...]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from lifecycles.calendars import add_working, end_of_day, working_between
+from lifecycles.changes import changed
 from schemas.base import Code, Owner, Ownership
 from schemas.calendar import Calendar
 from schemas.commitments import (
@@ -212,58 +213,52 @@ def evolve(commitments: Commitments, event: CommitmentEvents) -> Commitments:
 def _changed(c: Commitment, event: CommitmentEvents) -> Commitment:
     match event:
         case EscalationRaised():
-            return c.model_copy(update={"fired": event.rung})
+            return changed(c, fired=event.rung)
         case CommitmentBroken():
-            return c.model_copy(update={"state": "broken"})
+            return changed(c, state="broken")
         case CommitmentKept():
-            return c.model_copy(
-                update={"state": "kept", "met_at": event.at, "ended_at": event.at}
-                | _closed_pause(c, event.at)
+            return changed(
+                c, state="kept", met_at=event.at, ended_at=event.at, **_closed_pause(c, event.at)
             )
         case CommitmentMetLate():
-            return c.model_copy(update={"met_at": event.at, "ended_at": event.at})
+            return changed(c, met_at=event.at, ended_at=event.at)
         case BreachWithdrawn():
-            return c.model_copy(update={"state": "running"})
+            return changed(c, state="running")
         case CommitmentCancelled():
-            state = "broken" if c.state == "broken" else "cancelled"
-            return c.model_copy(
-                update={"state": state, "ended_at": event.at, "cancelled": event.reason}
-                | _closed_pause(c, event.at)
+            return changed(
+                c,
+                state="broken" if c.state == "broken" else "cancelled",
+                ended_at=event.at,
+                cancelled=event.reason,
+                **_closed_pause(c, event.at),
             )
         case CommitmentPaused():
             stretch = Pause(reason=event.reason, evidence=event.evidence, since=event.at)
-            return c.model_copy(update={"state": "paused", "pauses": (*c.pauses, stretch)})
+            return changed(c, state="paused", pauses=(*c.pauses, stretch))
         case CommitmentResumed():
-            return c.model_copy(
-                update={
-                    "state": "running",
-                    "due": event.due,
-                    "rungs": event.rungs,
-                    "hastened": event.hastened,
-                }
-                | _closed_pause(c, event.at)
+            return changed(
+                c,
+                state="running",
+                due=event.due,
+                rungs=event.rungs,
+                hastened=event.hastened,
+                **_closed_pause(c, event.at),
             )
         case CommitmentReset():
-            return c.model_copy(
-                update={
-                    "due": event.due,
-                    "rungs": event.rungs,
-                    "hastened": event.hastened,
-                    "agreed": True,
-                }
+            return changed(
+                c, due=event.due, rungs=event.rungs, hastened=event.hastened, agreed=True
             )
         case CommitmentRestored():
-            return c.model_copy(
-                update={
-                    "state": c.state if c.state in ("paused", "broken") else "running",
-                    "start": event.start,
-                    "due": event.due,
-                    "rungs": event.rungs,
-                    "hastened": event.hastened,
-                    "met_at": None,
-                    "ended_at": None,
-                    "cancelled": None,
-                }
+            return changed(
+                c,
+                state=c.state if c.state in ("paused", "broken") else "running",
+                start=event.start,
+                due=event.due,
+                rungs=event.rungs,
+                hastened=event.hastened,
+                met_at=None,
+                ended_at=None,
+                cancelled=None,
             )
         case CommitmentStarted():
             return c

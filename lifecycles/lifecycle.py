@@ -38,6 +38,7 @@ class Lifecycle:
     next_deadline: Callable[[Any], datetime | None]
     effects: Callable[[Any, Any], list[Message]]
     summary: Callable[[Any], CaseSummary]
+    story: Callable[[Any], str]
     commands: TypeAdapter[CommandEnvelope[Any]]
     events: TypeAdapter[Any]
 
@@ -68,6 +69,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
         next_deadline=repair.next_deadline,
         effects=repair.effects,
         summary=repair.summary,
+        story=repair.story,
         commands=TypeAdapter(CommandEnvelope[RepairCommand]),
         events=TypeAdapter(RepairEvent),
     ),
@@ -106,6 +108,8 @@ def plan(
     version: int,
     commands: Sequence[CommandEnvelope[Any]],
     now: datetime,
+    *,
+    messages: bool = True,
 ) -> Plan:
     """Apply commands, and the deadlines before, between and after them, in business order.
 

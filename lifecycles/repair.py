@@ -70,7 +70,7 @@ from schemas.repair import (
     TriageRepair,
 )
 
-__all__ = ["decide", "effects", "evolve", "initial", "next_deadline", "possible", "summary"]
+__all__ = ["decide", "effects", "evolve", "initial", "next_deadline", "possible", "story", "summary"]
 
 Results = Iterator[RepairEvents | CommitmentEvents | No]
 
@@ -249,6 +249,19 @@ def summary(state: RepairState) -> CaseSummary:
             for c in state.commitments
         ),
     )
+
+
+def story(state: RepairState) -> str:
+    """The case in a few lines of Markdown, for Temporal's own UI. Times are UTC."""
+    owner = owner_of(state)
+    deadline = next_deadline(state)
+    lines = [
+        f"**{state.stage}** {state.category}, {state.severity}, district {state.district}",
+        f"- owner: {owner.kind} {owner.id}" if owner else "- not reported yet",
+        *(f"- {c.name} ({c.rule}): {c.state}, due {c.due:%Y-%m-%d %H:%M}" for c in state.commitments),
+        f"- wakes at {deadline:%Y-%m-%d %H:%M}" if deadline else "- waits for somebody, or is done",
+    ]
+    return "\n".join(lines)
 
 
 DECIDERS: Mapping[type[Command], Callable[[RepairState, Any, By], Results]] = {

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from lifecycles import commitments
+from lifecycles.changes import changed
 from schemas.base import Owner, Ownership
-from schemas.commitments import CommitmentEvents
+from schemas.commitments import CommitmentEvent, CommitmentEvents
 from schemas.envelope import CaseRequest, Json
 from schemas.repair import (
     AccessFailed,
@@ -71,10 +72,9 @@ from schemas.repair import (
 
 def evolve(state: RepairState, event: RepairEvents | CommitmentEvents) -> RepairState:
     """The state after `event`."""
-    if isinstance(event, CommitmentEvents):
-        changed = commitments.evolve(state.commitments, event)
-        return state.model_copy(update={"commitments": changed})
-    return state.model_copy(update=_update(state, event))
+    if isinstance(event, CommitmentEvent):
+        return changed(state, commitments=commitments.evolve(state.commitments, event))
+    return changed(state, **_update(state, event))
 
 
 def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - one arm per event

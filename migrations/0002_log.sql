@@ -15,7 +15,7 @@ CREATE TABLE streams (
     stream text NOT NULL,
     kind text NOT NULL,
     version integer NOT NULL,
-    policy bytea,
+    policy bytea NOT NULL,
     PRIMARY KEY (organisation, stream)
 ) WITH (fillfactor = 80);
 

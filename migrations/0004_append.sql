@@ -17,7 +17,7 @@ CREATE FUNCTION append_events(
     p_organisation text,
     p_stream text,
     p_expected integer,
-    p_policy bytea,
+    p_policy bytea,  -- its canonical JSON; needed with a stream's first append
     p_commands bytea[],
     p_decided_at timestamptz[],
     p_event_counts integer[],
@@ -47,14 +47,16 @@ BEGIN
         ROW(
             p_organisation, p_stream, c.id, sha256(d.command), d.command,
             c.actor ->> 'subject', c.actor ->> 'role', c.actor ->> 'proof',
-            d.decided_at, NULL, d.event_count,
-            p_expected + sum(d.event_count) OVER (ORDER BY d.ordinal), 0
+            d.decided_at, NULL, d.event_count, p_expected + d.events_so_far, 0
         )::decisions
         ORDER BY d.ordinal
     )
     INTO asked
-    FROM unnest(p_commands, p_decided_at, p_event_counts)
-        WITH ORDINALITY AS d(command, decided_at, event_count, ordinal)
+    FROM (
+        SELECT u.*, sum(u.event_count) OVER (ORDER BY u.ordinal) AS events_so_far
+        FROM unnest(p_commands, p_decided_at, p_event_counts)
+            WITH ORDINALITY AS u(command, decided_at, event_count, ordinal)
+    ) d
     CROSS JOIN LATERAL jsonb_to_record(convert_from(d.command, 'UTF8')::jsonb)
         AS c(id text, actor jsonb);
 
@@ -62,6 +64,10 @@ BEGIN
     FROM streams s WHERE s.organisation = p_organisation AND s.stream = p_stream
     FOR UPDATE;
     IF NOT FOUND AND p_expected = 0 AND asked IS NOT NULL THEN
+        IF p_policy IS NULL THEN
+            RAISE EXCEPTION 'the first append of % needs its policy', p_stream
+                USING ERRCODE = 'SP002';
+        END IF;
         INSERT INTO streams (organisation, stream, kind, version, policy)
         VALUES (p_organisation, p_stream, split_part(p_stream, '-', 1), total, sha256(p_policy))
         ON CONFLICT DO NOTHING;
@@ -158,10 +164,10 @@ BEGIN
     END IF;
 
     log_version := p_expected + total;
-    IF is_new AND p_policy IS NOT NULL THEN
+    IF is_new THEN
         INSERT INTO policies (hash, content) VALUES (sha256(p_policy), p_policy)
         ON CONFLICT DO NOTHING;
-    ELSIF NOT is_new AND total > 0 THEN
+    ELSIF total > 0 THEN
         UPDATE streams s SET version = log_version
         WHERE s.organisation = p_organisation AND s.stream = p_stream;
     END IF;

@@ -1,4 +1,4 @@
-"""A working calendar: when a unit is open, in local wall-clock time, with its special days listed."""
+"""A working calendar: when a unit is open, in local wall-clock time, and its special days."""
 
 import re
 from collections import Counter
@@ -156,7 +156,7 @@ class Calendar(Value):
         return value
 
     def __hash__(self) -> int:
-        """Cheap, for it is asked at every reckoning: the version is meant to tell calendars apart."""
+        """Cheap, for every reckoning asks it; calendars that hash alike are compared in full."""
         return hash((self.version, self.time_zone))
 
 

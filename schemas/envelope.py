@@ -1,6 +1,7 @@
 """What travels between the gateway, the workflow and the log: commands, decisions, messages, answers."""
 
 from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
 
 from schemas.base import (
     Actor,
@@ -88,6 +89,13 @@ class CaseRequest(Value):
     """Also the command id in the other case."""
     case_id: CaseId
     command: Json
+
+
+class CaseAnswer(Value):
+    """What the other case answered."""
+
+    accepted: bool
+    reasons: tuple[str, ...] = ()
 
 
 class CommitmentSummary(Value):
@@ -188,3 +196,32 @@ class Refusal(Value):
     actor: str
     refused_at: UtcTime
     reasons: tuple[str, ...]
+
+
+class EventEnvelope(Value):
+    """An event as the log holds it: where it stands, when, who caused it, and its body as stored.
+
+    `occurred_at` is business time, `decided_at` when the case decided it, `recorded_at` when the
+    log took it in. Positions count from 1 within an organisation's log, versions within a stream.
+    """
+
+    position: int
+    stream: CaseId
+    version: int
+    event_id: UUID
+    type: str
+    schema_version: int
+    occurred_at: UtcTime
+    decided_at: UtcTime
+    recorded_at: UtcTime
+    command_id: CommandId
+    actor: Actor
+    body: Json
+
+
+class RecordedDecision(Recorded):
+    """A decision with all that is needed to decide it again: the command and what it caused."""
+
+    command: Json
+    decided_at: UtcTime
+    bodies: tuple[Json, ...]

@@ -55,7 +55,7 @@ async def launch(place: Place, report: Callable[[str], None]) -> tuple[Server, P
         report(f"Preparing a database in {data} ...")
         await _create(place, programs, data, account)
 
-    sockets = _socket_dir(place.data_dir, account)
+    sockets = socket_dir(place.data_dir, account)
     # Only whoever starts the stack may log in, as any role; the kernel vouches who that is.
     hba, ident = place.data_dir / "pg_hba.conf", place.data_dir / "pg_ident.conf"
     hba.write_text("local all all peer map=standpipe\n")
@@ -138,7 +138,7 @@ async def _create(place: Place, programs: Path, data: Path, account: pwd.struct_
     new.rename(data)
 
 
-def _socket_dir(data_dir: Path, account: pwd.struct_passwd) -> Path:
+def socket_dir(data_dir: Path, account: pwd.struct_passwd) -> Path:
     """A private directory with a short name: a socket's whole path may have about 100 letters."""
     known_by = hashlib.sha256(f"{account.pw_uid} {data_dir.resolve()}".encode()).hexdigest()[:12]
     temporary = Path(tempfile.gettempdir())

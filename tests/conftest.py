@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ from temporalio.client import Client
 
 from settings import Settings
 from stack import Endpoints, Stack, StackError, connect_temporal, endpoints, url_as
+
+# Whatever the developer's shell points to, tests run on servers of their own.
+for name in [name for name in os.environ if name.startswith(("STANDPIPE_", "TEMPORAL_"))]:
+    del os.environ[name]
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci")
@@ -50,9 +55,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
             starter, stack = None, None
             if running is None:
                 starter = asyncio.Runner()
-                stack = Stack(
-                    shared / "servers", time_skipping=True, temporal_port=0, ui_port=0
-                )
+                stack = Stack(shared / "servers", time_skipping=True, temporal_port=0, ui_port=0)
                 running = starter.run(stack.__aenter__()).endpoints
             fcntl.flock(users, fcntl.LOCK_SH)
         yield running

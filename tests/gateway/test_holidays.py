@@ -70,7 +70,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str], list[s
 
     def know(days: dict[str, str], workdays: list[str]) -> None:
         class Days(dict[date, str]):
-            weekend_workdays = {date.fromisoformat(day) for day in workdays}
+            weekend_workdays = frozenset(date.fromisoformat(day) for day in workdays)
 
         known = Days({date.fromisoformat(day): name for day, name in days.items()})
         fake = SimpleNamespace(country_holidays=lambda *_, **__: known)  # pyright: ignore[reportUnknownLambdaType]
@@ -222,6 +222,7 @@ def test_lists_that_are_missing_or_empty_are_begun(write: WriteFile) -> None:
     fill_holidays(file, 2026)
     full = calendar_of(file)
     assert {d.year for d in full.holidays + full.workdays} == {2026}
+    assert "]\n\n[calendar.week]" in file.read_text()
 
     empty = without.replace("time_zone =", "holidays = []\nworkdays = []\ntime_zone =")
     file = write(empty)

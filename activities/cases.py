@@ -1,0 +1,251 @@
+"""Cases as the world reaches them: open one, ask something of one, take one up again from the log."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from temporalio import activity
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.canonical import command_hash
+from activities.log_reader import LogReader
+from lifecycles.decisions import Rejected
+from lifecycles.lifecycle import dump, lifecycle_of, plan
+from lifecycles.policies import pinned
+from schemas.envelope import (
+    CaseAnswer,
+    CaseRequest,
+    CommandEnvelope,
+    CommandOutcome,
+    Json,
+    OpenCase,
+)
+
+CASE_KIND = SearchAttributeKey.for_keyword("CaseKind")
+ORGANISATION = SearchAttributeKey.for_keyword("Organisation")
+DISTRICT = SearchAttributeKey.for_keyword("District")
+
+
+class Conflict(Exception):
+    """A command id was used before, with other content."""
+
+
+class Cases:
+    """Starts case workflows and sends them commands. One organisation's, on one task queue."""
+
+    def __init__(self, client: Client, log: LogReader, organisation: str, task_queue: str) -> None:
+        self._client = client
+        self._log = log
+        self._organisation = organisation
+        self._task_queue = task_queue
+
+    async def open(self, case_id: str, policy: str, command: Json) -> CommandOutcome:
+        """Open a case with the command that reports it; returns when the report is in Postgres.
+
+        Raises `Rejected` with every reason (nothing is started then), `Conflict` when the id was used
+        for another report. The same report again returns the first outcome.
+        """
+        envelope = self._readable(case_id, policy, [command])[0]
+        start = self._start_operation(self._case(case_id, policy, ()), [envelope])
+        return await self._update_with_start(start, envelope)
+
+    async def open_with_history(self, case_id: str, policy: str, commands: Sequence[Json]) -> bool:
+        """Open a case with commands that already happened; False if it was opened before.
+
+        Does not wait for them to be recorded. Raises `Rejected` if the case would refuse any.
+        """
+        envelopes = self._readable(case_id, policy, commands)
+        case = self._case(case_id, policy, [dump(e) for e in envelopes])
+        try:
+            await self._client.start_workflow(
+                _workflow(case_id),
+                case,
+                id=case_id,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=self._attributes(case_id, envelopes),
+                priority=_priority(envelopes),
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    async def send(self, case_id: str, command: Json) -> CommandOutcome:
+        """Ask something of a case; returns when its events are in Postgres.
+
+        A case that has ended, or that has no running workflow, is taken up again from the log first.
+        Raises `Rejected` with every reason, `Conflict` when the id was used for another command.
+        """
+        envelope = lifecycle_of(case_id).command(command)
+        handle = self._client.get_workflow_handle(case_id)
+        try:
+            outcome = await handle.execute_update(
+                "command", dump(envelope), id=envelope.id, result_type=CommandOutcome
+            )
+        except WorkflowUpdateFailedError as error:
+            _raise(error)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            start = self._start_operation(await self._held(case_id), [])
+            return await self._update_with_start(start, envelope)
+        return _same(outcome, envelope)
+
+    async def submit(self, case_id: str, command: Json) -> None:
+        """Ask something of a case without waiting; a refusal is kept in the refusals table."""
+        await self._client.start_workflow(
+            _workflow(case_id),
+            (await self._held(case_id)).model_dump(mode="json"),
+            id=case_id,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="submit",
+            start_signal_args=[command],
+            search_attributes=self._attributes(case_id, []),
+        )
+
+    async def take_up(self, case: OpenCase) -> bool:
+        """Start an open case's workflow from the log; False if it runs already."""
+        try:
+            await self._client.start_workflow(
+                _workflow(case.case_id),
+                case.model_dump(mode="json"),
+                id=case.case_id,
+                task_queue=self._task_queue,
+                search_attributes=self._attributes(case.case_id, []),
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    @activity.defn(name="ask_case")
+    async def ask_case(self, organisation: str, request: CaseRequest) -> CaseAnswer:
+        """Put one case's request to another, and bring back its answer. Done there once."""
+        command = {
+            "id": request.id,
+            "actor": {"subject": "standpipe", "role": "system", "proof": "system"},
+            "body": request.command,
+        }
+        try:
+            await self.send(request.case_id, command)
+        except Rejected as refusal:
+            return CaseAnswer(accepted=False, reasons=refusal.reasons)
+        return CaseAnswer(accepted=True)
+
+    def _readable(
+        self, case_id: str, policy: str, commands: Sequence[Json]
+    ) -> list[CommandEnvelope[Any]]:
+        """The opening commands in business order, all acceptable to a new case; else `Rejected`."""
+        lifecycle = lifecycle_of(case_id)
+        now = datetime.now(UTC)
+        envelopes = [lifecycle.command(c) for c in commands]
+        envelopes.sort(key=lambda e: e.occurred_at or now)
+        state = lifecycle.initial(case_id, self._organisation, *pinned(policy))
+        made = plan(lifecycle, state, 0, envelopes, now)
+        if made.refused:
+            raise Rejected(reason for _, reasons in made.refused for reason in reasons)
+        return envelopes
+
+    async def _held(self, case_id: str) -> OpenCase:
+        """What takes a case up again; `Rejected` if the log has no such case."""
+        policy = await self._log.policy_of(self._organisation, case_id)
+        if policy is None:
+            raise Rejected(["There is no such case."])
+        return OpenCase(organisation=self._organisation, case_id=case_id, policy=policy)
+
+    def _case(self, case_id: str, policy: str, commands: Sequence[Json]) -> Json:
+        case = OpenCase(
+            organisation=self._organisation,
+            case_id=case_id,
+            policy=policy,
+            commands=tuple(commands),
+        )
+        return case.model_dump(mode="json")
+
+    def _start_operation(
+        self, case: OpenCase | Json, opening: Sequence[CommandEnvelope[Any]]
+    ) -> WithStartWorkflowOperation[Any, str]:
+        raw = case.model_dump(mode="json") if isinstance(case, OpenCase) else case
+        case_id = str(raw["case_id"])
+        return WithStartWorkflowOperation(
+            _workflow(case_id),
+            raw,
+            id=case_id,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=self._attributes(case_id, opening),
+            priority=_priority(opening),
+        )
+
+    async def _update_with_start(
+        self, start: WithStartWorkflowOperation[Any, str], envelope: CommandEnvelope[Any]
+    ) -> CommandOutcome:
+        try:
+            outcome = await self._client.execute_update_with_start_workflow(
+                "command",
+                dump(envelope),
+                start_workflow_operation=start,
+                id=envelope.id,
+                result_type=CommandOutcome,
+            )
+        except WorkflowUpdateFailedError as error:
+            _raise(error)
+        return _same(outcome, envelope)
+
+    def _attributes(
+        self, case_id: str, opening: Sequence[CommandEnvelope[Any]]
+    ) -> TypedSearchAttributes:
+        pairs: list[SearchAttributePair[Any]] = [
+            SearchAttributePair(CASE_KIND, case_id.partition("-")[0]),
+            SearchAttributePair(ORGANISATION, self._organisation),
+        ]
+        for envelope in opening[:1]:
+            pairs.append(SearchAttributePair(DISTRICT, str(envelope.body.district)))
+        return TypedSearchAttributes(pairs)
+
+
+def _workflow(case_id: str) -> str:
+    return f"{case_id.partition('-')[0].capitalize()}Workflow"
+
+
+def _priority(opening: Sequence[CommandEnvelope[Any]]) -> Priority:
+    """Danger first, then special care (CNPC-3.1.9); districts share fairly, so that none starves."""
+    for envelope in opening[:1]:
+        body = envelope.body
+        grave = {"hazard": 1, "major": 2}.get(body.severity, 3)
+        return Priority(
+            priority_key=min(grave, 2) if body.priority else grave, fairness_key=body.district
+        )
+    return Priority.default
+
+
+def _same(outcome: CommandOutcome, envelope: CommandEnvelope[Any]) -> CommandOutcome:
+    """Temporal answers a repeated update id without asking: see that it is the same command."""
+    if outcome.command_hash != command_hash(dump(envelope)):
+        raise Conflict("This command id was used for another command; send it under a new id.")
+    return outcome
+
+
+def _raise(error: WorkflowUpdateFailedError) -> NoReturn:
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        reasons: Sequence[str] = cause.details[0] if cause.details else [cause.message]
+        if cause.type == "Conflict":
+            raise Conflict(" ".join(reasons)) from None
+        if cause.type in ("Rejected", "InvalidCommand", "InvalidCase"):
+            raise Rejected(reasons) from None
+    raise error

@@ -1,0 +1,139 @@
+"""The business truth: appends to the log, one call and one transaction each."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+from temporalio import activity
+
+from activities.canonical import SealedDecision, seal
+from activities.database import reached
+from activities.log_reader import LogReader
+from schemas.envelope import AppendRequest, AppendResult, Json, Recorded, Refusal
+
+_APPEND = "SELECT * FROM append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
+
+
+class LogBehindCase(Exception):
+    """The log is shorter than the case knows it: the database came back from an older backup."""
+
+
+class AppendInvalid(Exception):
+    """The request contradicts itself, which is a fault in Standpipe; nothing was written."""
+
+
+class EventLog(LogReader):
+    """The log with its two ways in, which are Temporal activities.
+
+    Both may be tried again and again: the same request is written once.
+    """
+
+    @activity.defn(name="append_events")
+    async def append_events(self, request: AppendRequest) -> AppendResult:
+        """Append decisions, or tell what the log holds instead (see AppendResult).
+
+        A request without decisions writes nothing, so it always comes back `behind`: with the
+        version, every event after `expected_version` and the decisions from there on, including
+        those at exactly that version which caused no event. LogBehindCase if the log is shorter
+        than `expected_version`.
+        """
+        sealed = seal(request)
+        events = [event for decision in sealed for event in decision.events]
+        async with _writing():
+            row = await self._pool.fetchrow(
+                _APPEND,
+                request.organisation,
+                request.stream,
+                request.expected_version,
+                None if request.policy is None else request.policy.encode(),
+                [decision.command for decision in sealed],
+                [decision.decided_at for decision in sealed],
+                [len(decision.events) for decision in sealed],
+                [event.header for event in events],
+                [event.body for event in events],
+                _messages(sealed),
+                None if request.summary is None else request.summary.model_dump_json(),
+            )
+        assert row is not None
+        if row["outcome"] == "behind":
+            held: list[Json] = json.loads(row["held"] or "[]")
+            return AppendResult(
+                status="behind",
+                version=row["log_version"],
+                recorded=tuple(Recorded.model_validate(decision) for decision in held),
+                events=tuple(json.loads(body) for body in row["bodies"] or ()),
+                conflicts=tuple(row["conflicts"] or ()),
+            )
+        before = row["head"] - row["log_version"]
+        return AppendResult(
+            status="appended",
+            version=row["log_version"],
+            recorded=tuple(
+                Recorded(
+                    command_id=decision.command_id,
+                    command_hash=decision.command_hash,
+                    version=decision.version,
+                    position=before + decision.version,
+                    events=tuple(event.type for event in decision.events),
+                )
+                for decision in sealed
+            ),
+        )
+
+    @activity.defn(name="record_refusal")
+    async def record_refusal(self, refusal: Refusal) -> None:
+        """Keep a refused signal. The same refusal again changes nothing."""
+        async with reached():
+            await self._pool.execute(
+                _REFUSE,
+                refusal.organisation,
+                refusal.stream,
+                _storable(refusal.command_id),
+                _storable(refusal.command_type),
+                _storable(refusal.actor),
+                refusal.refused_at,
+                [_storable(reason, 2000) for reason in refusal.reasons],
+            )
+
+
+@asynccontextmanager
+async def _writing() -> AsyncGenerator[None]:
+    """Names what append_events refuses."""
+    try:
+        async with reached():
+            yield
+    except asyncpg.PostgresError as error:
+        match error.sqlstate:
+            case "SP001":
+                raise LogBehindCase(
+                    f"{error}: restore the log first (standpipe audit restore-log)"
+                ) from None
+            case "SP002":
+                raise AppendInvalid(str(error)) from None
+            case _:
+                raise
+
+
+def _messages(sealed: Sequence[SealedDecision]) -> str | None:
+    """Each message with its event's place in the append and its number at that event."""
+    rows: list[Json] = []
+    before = 0
+    for decision in sealed:
+        numbers: Counter[int] = Counter()
+        for place, message in decision.messages:
+            numbers[place] += 1
+            rows.append(
+                message.model_dump(mode="json")
+                | {"event": before + place, "ordinal": numbers[place] - 1}
+            )
+        before += len(decision.events)
+    return json.dumps(rows) if rows else None
+
+
+def _storable(text: str, longest: int = 200) -> str:
+    """A signal may hold anything: keep what PostgreSQL can, so that the refusal is on record."""
+    text = text[:longest].replace("\x00", "\ufffd")
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,229 @@
+"""Reads the log and its read models; SELECT is all that it needs, so an auditor can use it."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from activities.database import Connection, reached
+from activities.log_scan import Order, by_stream, scan
+from schemas.base import Value
+from schemas.envelope import EventEnvelope, Message, OpenCase, RecordedDecision
+from schemas.read_models import CaseFilter, CaseRow, OutboxRow, RefusalRow, WorkRow
+
+_POLICY = "SELECT convert_from(content, 'UTF8') FROM policies WHERE hash = decode($1, 'hex')"
+_POLICY_OF = """
+    SELECT convert_from(p.content, 'UTF8')
+    FROM streams s JOIN policies p ON p.hash = s.policy
+    WHERE s.organisation = $1 AND s.stream = $2
+"""
+_DECISIONS = """
+    SELECT d.command_id, encode(d.command_hash, 'hex') AS command_hash, d.version, d.position,
+        d.decided_at, convert_from(d.command, 'UTF8') AS command,
+        ARRAY(
+            SELECT convert_from(e.body, 'UTF8') FROM events e
+            WHERE e.organisation = d.organisation AND e.stream = d.stream
+                AND e.version > d.version - d.event_count AND e.version <= d.version
+            ORDER BY e.version
+        ) AS bodies
+    FROM decisions d
+    WHERE d.organisation = $1 AND d.stream = $2
+    ORDER BY d.version, d.event_count = 0, d.decided_at, d.command_id
+"""
+_OPEN_CASES = """
+    SELECT c.case_id, encode(s.policy, 'hex') AS policy
+    FROM cases c
+    JOIN streams s ON s.organisation = c.organisation AND s.stream = c.case_id
+    WHERE c.organisation = $1 AND NOT c.final
+    ORDER BY c.case_id
+"""
+_OUTBOX = """
+    SELECT o.id, o.position, o.ordinal, o.stream, e.recorded_at, o.state, o.recipient_kind,
+        o.recipient, o.template, o.params
+    FROM outbox o
+    JOIN events e USING (organisation, position)
+    WHERE o.organisation = $1 AND (o.position, o.ordinal) > ($2, $3)
+        AND ($4::text IS NULL OR o.stream = $4)
+    ORDER BY o.position, o.ordinal
+    LIMIT $5
+"""
+_REFUSALS = """
+    SELECT organisation, stream, command_id, command_type, actor, refused_at, reasons, number,
+        recorded_at
+    FROM refusals
+    WHERE organisation = $1 AND number > $2 AND ($3::text IS NULL OR stream = $3)
+    ORDER BY number
+    LIMIT $4
+"""
+
+
+class LogReader:
+    """The logs of every organisation in one database, through a pool from `open_pool`.
+
+    Everything raises DatabaseUnavailable when PostgreSQL can't be reached.
+    """
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def read_stream(self, organisation: str, stream: str) -> list[EventEnvelope]:
+        """A case's events in order."""
+        events = self._scan("e.organisation = $1 AND e.stream = $2", organisation, stream)
+        return [event async for event in events]
+
+    async def read_decisions(self, organisation: str, stream: str) -> list[RecordedDecision]:
+        """A case's decisions in order, those without events too: all that deciding again takes."""
+        async with reached():
+            rows = await self._pool.fetch(_DECISIONS, organisation, stream)
+        decisions: list[RecordedDecision] = []
+        for row in rows:
+            bodies = tuple(json.loads(body) for body in row["bodies"])
+            fields = dict(row) | {
+                "command": json.loads(row["command"]),
+                "bodies": bodies,
+                "events": tuple(body["type"] for body in bodies),
+            }
+            decisions.append(RecordedDecision.model_validate(fields))
+        return decisions
+
+    async def tail(self, organisation: str, after: int, limit: int) -> list[EventEnvelope]:
+        """Events after a position, in order. Reading on from the last one never misses any."""
+        where = "e.organisation = $1 AND e.position > $2"
+        return [event async for event in self._scan(where, organisation, after, limit=limit)]
+
+    async def scan(self, organisation: str, after: int = 0) -> AsyncGenerator[EventEnvelope]:
+        """The whole log after a position, in order, in bulk and from one snapshot."""
+        events = self._scan("e.organisation = $1 AND e.position > $2", organisation, after)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    async def scan_streams(self, organisation: str) -> AsyncGenerator[list[EventEnvelope]]:
+        """The whole log, a case at a time, in bulk and from one snapshot."""
+        async with self._reading() as connection:
+            streams = by_stream(connection, "e.organisation = $1", organisation)
+            async with aclosing(streams):
+                async for events in streams:
+                    yield events
+
+    async def policy(self, hash: str) -> str | None:
+        """A policy's canonical JSON by its SHA-256 in hex; None if no case was opened under it."""
+        async with reached():
+            return await self._pool.fetchval(_POLICY, hash)
+
+    async def policy_of(self, organisation: str, stream: str) -> str | None:
+        """The policy that a case pinned, as canonical JSON; None if the log has no such case."""
+        async with reached():
+            return await self._pool.fetchval(_POLICY_OF, organisation, stream)
+
+    async def open_cases(self, organisation: str) -> list[OpenCase]:
+        """Every case that is not final, as the argument of the workflow that carries it on."""
+        async with reached():
+            rows = await self._pool.fetch(_OPEN_CASES, organisation)
+        hashes = {row["policy"] for row in rows}
+        policies = {hash: await self.policy(hash) or "" for hash in sorted(hashes)}
+        return [
+            OpenCase(
+                organisation=organisation, case_id=row["case_id"], policy=policies[row["policy"]]
+            )
+            for row in rows
+        ]
+
+    async def list_cases(
+        self,
+        organisation: str,
+        filters: CaseFilter | None = None,
+        *,
+        after: str = "",
+        limit: int = 100,
+    ) -> list[CaseRow]:
+        """Cases by id, after a case id."""
+        wanted = {} if filters is None else filters.model_dump(exclude_none=True)
+        query = f"SELECT {_columns(CaseRow)} FROM cases WHERE organisation = $1 AND case_id > $2"
+        for number, column in enumerate(wanted, 4):
+            query += f" AND {column} = ${number}"
+        query += " ORDER BY case_id LIMIT $3"
+        async with reached():
+            rows = await self._pool.fetch(query, organisation, after, limit, *wanted.values())
+        return [CaseRow.model_validate(_case(row)) for row in rows]
+
+    async def case(self, organisation: str, case_id: str) -> CaseRow | None:
+        """One case as the read model shows it."""
+        query = f"SELECT {_columns(CaseRow)} FROM cases WHERE organisation = $1 AND case_id = $2"
+        async with reached():
+            row = await self._pool.fetchrow(query, organisation, case_id)
+        return None if row is None else CaseRow.model_validate(_case(row))
+
+    async def worklist(self, organisation: str, *, limit: int = 100) -> list[WorkRow]:
+        """Open cases in the order to work on them: special care first, then the longest owed."""
+        query = f"SELECT {_columns(WorkRow)} FROM worklist WHERE organisation = $1 LIMIT $2"
+        async with reached():
+            rows = await self._pool.fetch(query, organisation, limit)
+        return [WorkRow.model_validate(_case(row)) for row in rows]
+
+    async def outbox(
+        self,
+        organisation: str,
+        *,
+        stream: str | None = None,
+        after: tuple[int, int] = (0, -1),
+        limit: int = 100,
+    ) -> list[OutboxRow]:
+        """Messages in log order, after a position and ordinal."""
+        async with reached():
+            rows = await self._pool.fetch(_OUTBOX, organisation, *after, stream, limit)
+        return [
+            OutboxRow(
+                id=row["id"],
+                position=row["position"],
+                ordinal=row["ordinal"],
+                case_id=row["stream"],
+                recorded_at=row["recorded_at"],
+                state=row["state"],
+                message=Message(
+                    to=row["recipient_kind"],
+                    recipient=row["recipient"],
+                    template=row["template"],
+                    params=json.loads(row["params"]),
+                ),
+            )
+            for row in rows
+        ]
+
+    async def refusals(
+        self, organisation: str, *, stream: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[RefusalRow]:
+        """Refused signals in the order in which they were kept, after a number."""
+        async with reached():
+            rows = await self._pool.fetch(_REFUSALS, organisation, after, stream, limit)
+        return [RefusalRow.model_validate(dict(row)) for row in rows]
+
+    async def _scan(
+        self, where: str, *arguments: object, limit: int | None = None, order: Order = "position"
+    ) -> AsyncGenerator[EventEnvelope]:
+        async with self._reading() as connection:
+            events = scan(connection, where, *arguments, order=order, limit=limit)
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[Connection]:
+        """A connection for a bulk read, which may take longer than the pool allows a statement."""
+        async with (
+            reached(),
+            self._pool.acquire() as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            yield connection
+
+
+def _columns(row: type[Value]) -> str:
+    return ", ".join(row.model_fields)
+
+
+def _case(row: asyncpg.Record) -> dict[str, Any]:
+    return dict(row) | {"commitments": json.loads(row["commitments"])}

@@ -1,0 +1,53 @@
+"""What the read models answer: rows of cases, of the outbox and the refusals."""
+
+from typing import Literal
+
+from schemas.base import CaseId, Code, Subject, UtcTime, Value
+from schemas.envelope import CaseSummary, Message, Refusal
+
+
+class CaseRow(CaseSummary):
+    """A case in a list."""
+
+    case_id: CaseId
+    version: int
+
+
+class WorkRow(CaseRow):
+    """An open case on the worklist."""
+
+    waiting_since: UtcTime | None
+    """The earliest due time of a promise that is running, or broken and still outstanding."""
+
+
+class CaseFilter(Value):
+    """Which cases to list; what is left out does not matter."""
+
+    kind: Code | None = None
+    stage: str | None = None
+    final: bool | None = None
+    owner: Subject | None = None
+    district: Code | None = None
+    category: Code | None = None
+    severity: Code | None = None
+    priority: bool | None = None
+
+
+class OutboxRow(Value):
+    """A message, and the event that makes it true."""
+
+    id: str
+    """The event's id and the message's number among the event's."""
+    position: int
+    ordinal: int
+    case_id: CaseId
+    recorded_at: UtcTime
+    state: Literal["waiting"]
+    message: Message
+
+
+class RefusalRow(Refusal):
+    """A refused signal as it was kept."""
+
+    number: int
+    recorded_at: UtcTime
