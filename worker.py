@@ -1,5 +1,8 @@
 """The worker: runs the case workflows and their activities. Built here for production and tests alike."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -29,6 +32,8 @@ def build_worker(
     task_queue: str,
     max_cached_workflows: int = 5000,
     runner: WorkflowRunner | None = None,
+    workflows: Sequence[type] | None = None,
+    more_activities: Sequence[Callable[..., Any]] = (),
 ) -> Worker:
     """A worker for one organisation's cases.
 
@@ -39,8 +44,8 @@ def build_worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=WORKFLOWS,
-        activities=[log.append_events, log.record_refusal, cases.ask_case],
+        workflows=workflows or WORKFLOWS,
+        activities=[log.append_events, log.record_refusal, cases.ask_case, *more_activities],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         max_cached_workflows=max_cached_workflows,
         max_concurrent_workflow_tasks=200,

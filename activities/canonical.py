@@ -4,13 +4,11 @@ Pure: the append, the auditor and the rebuild get the same bytes from the same d
 """
 
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any
-from uuid import UUID, uuid5
+from hashlib import sha1, sha256
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import rfc8785
 
@@ -19,52 +17,69 @@ from schemas.envelope import AppendRequest, Decision, Json, Message
 NAMESPACE = UUID("6f0c8a52-1f0e-5b7a-9d53-7a1f5d3c2e91")
 """Of all event ids. Changing it changes every event's identity: never do."""
 
+_SIMPLE = frozenset((str, bool, type(None)))
+_LISTS = frozenset((list, tuple))
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
-_beyond_plain = re.compile(r"[:,\[]-?[0-9]+(?:[.eE]|[0-9]{15})|^-?[0-9]+[.eE0-9]")
-"""Perhaps a number other than a small integer; a text that looks like one only costs time."""
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEvent:
-    """One event's exact bytes."""
+class SealedEvent(NamedTuple):
+    """One event's exact bytes, and what its header says of it."""
 
+    event_id: UUID
+    version: int
     type: str
-    header: bytes
+    schema_version: int
+    occurred_at: str
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SealedDecision:
+class SealedDecision(NamedTuple):
     """One decision's exact bytes, and what is said about it."""
 
     command_id: str
-    command_hash: str
     command: bytes
-    decided_at: datetime
+    decided_at: str
     version: int
     """The stream's version after its last event."""
     events: tuple[SealedEvent, ...]
     messages: tuple[tuple[int, Message], ...]
 
+    @property
+    def command_hash(self) -> str:
+        return sha256(self.command).hexdigest()
+
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785 canonical JSON. ValueError for what has none, such as NaN or 2**53.
-
-    The standard library's encoder, several times faster, gives the same bytes for what we mostly
-    have: ASCII text and small integers.
-    """
-    try:
+    """RFC 8785 canonical JSON. ValueError for what has none, such as NaN or 2**53."""
+    # The standard library's encoder is several times faster, and gives the same bytes for what we
+    # mostly have: ASCII text and small integers.
+    if _plain((value,)):
         text = _encode(value)
-    except ValueError:
-        text = ""
-    if text.isascii() and text and not _beyond_plain.search(text):
-        return text.encode()
+        if text.isascii():
+            return text.encode()
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise ValueError(f"This has no canonical JSON: {type(error).__name__}.") from None
+
+
+def _plain(values: Iterable[Any]) -> bool:
+    """Whether there are only texts, small integers, booleans and nulls in it."""
+    for value in values:
+        kind = type(value)
+        if kind in _SIMPLE:
+            continue
+        if kind is int:
+            if not -(2**53) < value < 2**53:
+                return False
+        elif kind is dict:
+            if not _plain(value.values()):
+                return False
+        elif kind not in _LISTS or not _plain(value):
+            return False
+    return True
 
 
 def command_hash(envelope: Json) -> str:
@@ -78,7 +93,9 @@ def command_hash(envelope: Json) -> str:
 
 def event_id(organisation: str, stream: str, version: int) -> UUID:
     """An event's identity: its place, and nothing of who wrote it or when."""
-    return uuid5(NAMESPACE, f"{organisation}/{stream}/{version}")
+    name = f"{organisation}/{stream}/{version}".encode()
+    # uuid5, in half the time
+    return UUID(bytes=sha1(NAMESPACE.bytes + name).digest()[:16], version=5)
 
 
 def leaf_hash(header: bytes) -> bytes:
@@ -94,32 +111,30 @@ def json_time(time: datetime) -> str:
 def seal(request: AppendRequest) -> list[SealedDecision]:
     """The bytes of every decision and event of a request.
 
-    A header commits to where the event stands, to its body and to the command that caused it. It
-    holds neither position nor recording time: those are the log's, and a restored log must have
-    the same leaves. ValueError lists all that an event or command lacks.
+    ValueError lists all that an event or command lacks.
     """
     _check(request.decisions)
     sealed: list[SealedDecision] = []
     version = request.expected_version
     for decision in request.decisions:
-        command = canonical(decision.command)
-        shared = {
-            "command_hash": sha256(command).hexdigest(),
-            "command_id": decision.command["id"],
-            "decided_at": json_time(decision.decided_at),
-            "organisation": request.organisation,
-            "stream": request.stream,
-        }
         events: list[SealedEvent] = []
         for event in decision.events:
             version += 1
-            events.append(_seal_event(shared, version, event))
+            events.append(
+                SealedEvent(
+                    event_id=event_id(request.organisation, request.stream, version),
+                    version=version,
+                    type=event["type"],
+                    schema_version=event["schema_version"],
+                    occurred_at=event["at"],
+                    body=canonical(event),
+                )
+            )
         sealed.append(
             SealedDecision(
-                command_id=shared["command_id"],
-                command_hash=shared["command_hash"],
-                command=command,
-                decided_at=decision.decided_at,
+                command_id=decision.command["id"],
+                command=canonical(decision.command),
+                decided_at=json_time(decision.decided_at),
                 version=version,
                 events=tuple(events),
                 messages=decision.messages,
@@ -128,18 +143,28 @@ def seal(request: AppendRequest) -> list[SealedDecision]:
     return sealed
 
 
-def _seal_event(shared: Mapping[str, str], version: int, event: Json) -> SealedEvent:
-    body = canonical(event)
-    header = {
-        **shared,
-        "body_hash": sha256(body).hexdigest(),
-        "event_id": str(event_id(shared["organisation"], shared["stream"], version)),
-        "occurred_at": event["at"],
-        "schema_version": event["schema_version"],
-        "type": event["type"],
-        "version": version,
-    }
-    return SealedEvent(type=event["type"], header=canonical(header), body=body)
+def header(organisation: str, stream: str, decision: SealedDecision, event: SealedEvent) -> bytes:
+    """What is proved of an event: where it stands, its body, and the command that caused it.
+
+    It holds neither position nor recording time: those are the log's own, and a restored log must
+    have the same leaves. append_events in PostgreSQL builds the same bytes, which is what an
+    auditor checks.
+    """
+    return canonical(
+        {
+            "body_hash": sha256(event.body).hexdigest(),
+            "command_hash": decision.command_hash,
+            "command_id": decision.command_id,
+            "decided_at": decision.decided_at,
+            "event_id": str(event.event_id),
+            "occurred_at": event.occurred_at,
+            "organisation": organisation,
+            "schema_version": event.schema_version,
+            "stream": stream,
+            "type": event.type,
+            "version": event.version,
+        }
+    )
 
 
 def _check(decisions: Sequence[Decision]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
 from temporalio import activity
 from temporalio.client import (
     Client,
@@ -23,12 +24,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.canonical import command_hash
 from activities.log_reader import LogReader
-from lifecycles.decisions import Rejected
+from lifecycles.decisions import Rejected, reasons_of
 from lifecycles.lifecycle import dump, lifecycle_of, plan
 from lifecycles.policies import pinned
 from schemas.envelope import (
     CaseAnswer,
     CaseRequest,
+    CaseSummary,
     CommandEnvelope,
     CommandOutcome,
     Json,
@@ -38,6 +40,9 @@ from schemas.envelope import (
 CASE_KIND = SearchAttributeKey.for_keyword("CaseKind")
 ORGANISATION = SearchAttributeKey.for_keyword("Organisation")
 DISTRICT = SearchAttributeKey.for_keyword("District")
+
+
+USED = "This command id was used for another command; send it under a new id."
 
 
 class Conflict(Exception):
@@ -59,8 +64,9 @@ class Cases:
         Raises `Rejected` with every reason (nothing is started then), `Conflict` when the id was used
         for another report. The same report again returns the first outcome.
         """
-        envelope = self._readable(case_id, policy, [command])[0]
-        start = self._start_operation(self._case(case_id, policy, ()), [envelope])
+        policy = await self._log.policy_of(self._organisation, case_id) or policy
+        (envelope,), summary = self._readable(case_id, policy, [command])
+        start = self._start_operation(self._case(case_id, policy), summary)
         return await self._update_with_start(start, envelope)
 
     async def open_with_history(self, case_id: str, policy: str, commands: Sequence[Json]) -> bool:
@@ -68,17 +74,19 @@ class Cases:
 
         Does not wait for them to be recorded. Raises `Rejected` if the case would refuse any.
         """
-        envelopes = self._readable(case_id, policy, commands)
+        envelopes, summary = self._readable(case_id, policy, commands)
+        if await self._log.policy_of(self._organisation, case_id) is not None:
+            return False
         case = self._case(case_id, policy, [dump(e) for e in envelopes])
         try:
             await self._client.start_workflow(
                 _workflow(case_id),
-                case,
+                case.model_dump(mode="json"),
                 id=case_id,
                 task_queue=self._task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=self._attributes(case_id, envelopes),
-                priority=_priority(envelopes),
+                search_attributes=self._attributes(case_id, summary),
+                priority=_priority(summary),
             )
         except WorkflowAlreadyStartedError:
             return False
@@ -90,43 +98,47 @@ class Cases:
         A case that has ended, or that has no running workflow, is taken up again from the log first.
         Raises `Rejected` with every reason, `Conflict` when the id was used for another command.
         """
-        envelope = lifecycle_of(case_id).command(command)
+        envelope = lifecycle_of(case_id).asked(command)
         handle = self._client.get_workflow_handle(case_id)
         try:
             outcome = await handle.execute_update(
                 "command", dump(envelope), id=envelope.id, result_type=CommandOutcome
             )
         except WorkflowUpdateFailedError as error:
-            _raise(error)
+            _raise(error, envelope)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
-            start = self._start_operation(await self._held(case_id), [])
+            start = self._start_operation(*await self._held(case_id))
             return await self._update_with_start(start, envelope)
         return _same(outcome, envelope)
 
     async def submit(self, case_id: str, command: Json) -> None:
         """Ask something of a case without waiting; a refusal is kept in the refusals table."""
+        case, summary = await self._held(case_id)
         await self._client.start_workflow(
             _workflow(case_id),
-            (await self._held(case_id)).model_dump(mode="json"),
+            case.model_dump(mode="json"),
             id=case_id,
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             start_signal="submit",
             start_signal_args=[command],
-            search_attributes=self._attributes(case_id, []),
+            search_attributes=self._attributes(case_id, summary),
+            priority=_priority(summary),
         )
 
     async def take_up(self, case: OpenCase) -> bool:
         """Start an open case's workflow from the log; False if it runs already."""
+        summary = await self._log.case(self._organisation, case.case_id)
         try:
             await self._client.start_workflow(
                 _workflow(case.case_id),
                 case.model_dump(mode="json"),
                 id=case.case_id,
                 task_queue=self._task_queue,
-                search_attributes=self._attributes(case.case_id, []),
+                search_attributes=self._attributes(case.case_id, summary),
+                priority=_priority(summary),
             )
         except WorkflowAlreadyStartedError:
             return False
@@ -144,51 +156,56 @@ class Cases:
             await self.send(request.case_id, command)
         except Rejected as refusal:
             return CaseAnswer(accepted=False, reasons=refusal.reasons)
+        except Conflict as conflict:
+            return CaseAnswer(accepted=False, reasons=(str(conflict),))
         return CaseAnswer(accepted=True)
 
     def _readable(
         self, case_id: str, policy: str, commands: Sequence[Json]
-    ) -> list[CommandEnvelope[Any]]:
-        """The opening commands in business order, all acceptable to a new case; else `Rejected`."""
+    ) -> tuple[list[CommandEnvelope[Any]], CaseSummary]:
+        """The opening commands in business order and what they make of a new case, else `Rejected`."""
         lifecycle = lifecycle_of(case_id)
         now = datetime.now(UTC)
-        envelopes = [lifecycle.command(c) for c in commands]
+        envelopes = [lifecycle.asked(c) for c in commands]
         envelopes.sort(key=lambda e: e.occurred_at or now)
-        state = lifecycle.initial(case_id, self._organisation, *pinned(policy))
+        try:
+            self._case(case_id, policy)
+            state = lifecycle.initial(case_id, self._organisation, *pinned(policy))
+        except ValidationError as error:
+            raise Rejected(reasons_of(error)) from None
         made = plan(lifecycle, state, 0, envelopes, now)
         if made.refused:
             raise Rejected(reason for _, reasons in made.refused for reason in reasons)
-        return envelopes
+        return envelopes, lifecycle.summary(made.state)
 
-    async def _held(self, case_id: str) -> OpenCase:
+    async def _held(self, case_id: str) -> tuple[OpenCase, CaseSummary | None]:
         """What takes a case up again; `Rejected` if the log has no such case."""
+        lifecycle_of(case_id)
         policy = await self._log.policy_of(self._organisation, case_id)
         if policy is None:
             raise Rejected(["There is no such case."])
-        return OpenCase(organisation=self._organisation, case_id=case_id, policy=policy)
+        summary = await self._log.case(self._organisation, case_id)
+        return self._case(case_id, policy), summary
 
-    def _case(self, case_id: str, policy: str, commands: Sequence[Json]) -> Json:
-        case = OpenCase(
+    def _case(self, case_id: str, policy: str, commands: Sequence[Json] = ()) -> OpenCase:
+        return OpenCase(
             organisation=self._organisation,
             case_id=case_id,
             policy=policy,
             commands=tuple(commands),
         )
-        return case.model_dump(mode="json")
 
     def _start_operation(
-        self, case: OpenCase | Json, opening: Sequence[CommandEnvelope[Any]]
+        self, case: OpenCase, summary: CaseSummary | None
     ) -> WithStartWorkflowOperation[Any, str]:
-        raw = case.model_dump(mode="json") if isinstance(case, OpenCase) else case
-        case_id = str(raw["case_id"])
         return WithStartWorkflowOperation(
-            _workflow(case_id),
-            raw,
-            id=case_id,
+            _workflow(case.case_id),
+            case.model_dump(mode="json"),
+            id=case.case_id,
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=self._attributes(case_id, opening),
-            priority=_priority(opening),
+            search_attributes=self._attributes(case.case_id, summary),
+            priority=_priority(summary),
         )
 
     async def _update_with_start(
@@ -203,18 +220,16 @@ class Cases:
                 result_type=CommandOutcome,
             )
         except WorkflowUpdateFailedError as error:
-            _raise(error)
+            _raise(error, envelope)
         return _same(outcome, envelope)
 
-    def _attributes(
-        self, case_id: str, opening: Sequence[CommandEnvelope[Any]]
-    ) -> TypedSearchAttributes:
+    def _attributes(self, case_id: str, summary: CaseSummary | None) -> TypedSearchAttributes:
         pairs: list[SearchAttributePair[Any]] = [
             SearchAttributePair(CASE_KIND, case_id.partition("-")[0]),
             SearchAttributePair(ORGANISATION, self._organisation),
         ]
-        for envelope in opening[:1]:
-            pairs.append(SearchAttributePair(DISTRICT, str(envelope.body.district)))
+        if summary is not None and summary.district is not None:
+            pairs.append(SearchAttributePair(DISTRICT, summary.district))
         return TypedSearchAttributes(pairs)
 
 
@@ -222,30 +237,30 @@ def _workflow(case_id: str) -> str:
     return f"{case_id.partition('-')[0].capitalize()}Workflow"
 
 
-def _priority(opening: Sequence[CommandEnvelope[Any]]) -> Priority:
+def _priority(summary: CaseSummary | None) -> Priority:
     """Danger first, then special care (CNPC-3.1.9); districts share fairly, so that none starves."""
-    for envelope in opening[:1]:
-        body = envelope.body
-        grave = {"hazard": 1, "major": 2}.get(body.severity, 3)
-        return Priority(
-            priority_key=min(grave, 2) if body.priority else grave, fairness_key=body.district
-        )
-    return Priority.default
+    if summary is None:
+        return Priority.default
+    grave = {"hazard": 1, "major": 2}.get(summary.severity or "", 3)
+    return Priority(
+        priority_key=min(grave, 2) if summary.priority else grave, fairness_key=summary.district
+    )
 
 
 def _same(outcome: CommandOutcome, envelope: CommandEnvelope[Any]) -> CommandOutcome:
     """Temporal answers a repeated update id without asking: see that it is the same command."""
     if outcome.command_hash != command_hash(dump(envelope)):
-        raise Conflict("This command id was used for another command; send it under a new id.")
+        raise Conflict(USED)
     return outcome
 
 
-def _raise(error: WorkflowUpdateFailedError) -> NoReturn:
+def _raise(error: WorkflowUpdateFailedError, envelope: CommandEnvelope[Any]) -> NoReturn:
     cause = error.cause
     if isinstance(cause, ApplicationError):
         reasons: Sequence[str] = cause.details[0] if cause.details else [cause.message]
-        if cause.type == "Conflict":
-            raise Conflict(" ".join(reasons)) from None
+        refused = cause.details[1:2]  # the hash of what was refused under this id
+        if cause.type == "Conflict" or any(h != command_hash(dump(envelope)) for h in refused):
+            raise Conflict(USED) from None
         if cause.type in ("Rejected", "InvalidCommand", "InvalidCase"):
             raise Rejected(reasons) from None
     raise error

@@ -13,7 +13,9 @@ from activities.database import reached
 from activities.log_reader import LogReader
 from schemas.envelope import AppendRequest, AppendResult, Json, Recorded, Refusal
 
-_APPEND = "SELECT * FROM append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_APPEND = """
+    SELECT * FROM append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+"""
 _REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
 
 
@@ -51,8 +53,11 @@ class EventLog(LogReader):
                 None if request.policy is None else request.policy.encode(),
                 [decision.command for decision in sealed],
                 [decision.decided_at for decision in sealed],
-                [len(decision.events) for decision in sealed],
-                [event.header for event in events],
+                [decision.version for decision in sealed],
+                [event.event_id for event in events],
+                [event.type for event in events],
+                [event.schema_version for event in events],
+                [event.occurred_at for event in events],
                 [event.body for event in events],
                 _messages(sealed),
                 None if request.summary is None else request.summary.model_dump_json(),

@@ -1,7 +1,7 @@
 """Reads the log and its read models; SELECT is all that it needs, so an auditor can use it."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ _POLICY_OF = """
     FROM streams s JOIN policies p ON p.hash = s.policy
     WHERE s.organisation = $1 AND s.stream = $2
 """
+_RECORDED = "SELECT stream FROM streams WHERE organisation = $1 AND stream = ANY($2)"
 _DECISIONS = """
     SELECT d.command_id, encode(d.command_hash, 'hex') AS command_hash, d.version, d.position,
         d.decided_at, convert_from(d.command, 'UTF8') AS command,
@@ -155,6 +156,21 @@ class LogReader:
         async with reached():
             row = await self._pool.fetchrow(query, organisation, case_id)
         return None if row is None else CaseRow.model_validate(_case(row))
+
+    async def cases_of(self, organisation: str, case_ids: Collection[str]) -> list[CaseRow]:
+        """Those of the named cases that the log has, as the read model shows them."""
+        query = (
+            f"SELECT {_columns(CaseRow)} FROM cases WHERE organisation = $1 AND case_id = ANY($2)"
+        )
+        async with reached():
+            rows = await self._pool.fetch(query, organisation, list(case_ids))
+        return [CaseRow.model_validate(_case(row)) for row in rows]
+
+    async def recorded(self, organisation: str, case_ids: Collection[str]) -> set[str]:
+        """Which of the named cases the log has."""
+        async with reached():
+            rows = await self._pool.fetch(_RECORDED, organisation, list(case_ids))
+        return {row["stream"] for row in rows}
 
     async def worklist(self, organisation: str, *, limit: int = 100) -> list[WorkRow]:
         """Open cases in the order to work on them: special care first, then the longest owed."""

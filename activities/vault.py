@@ -51,6 +51,7 @@ class PartyErased(VaultError):
     """The party was erased, for good."""
 
     def __init__(self, party_id: str, erased_at: datetime) -> None:
+        self.party_id = party_id
         self.erased_at = erased_at
         super().__init__(f"{party_id} was erased on {erased_at:%Y-%m-%d %H:%M} UTC.")
 

@@ -6,10 +6,11 @@ ladder climbs on, until it is met late. All functions are pure; all times are UT
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple, assert_never
 
 from lifecycles.calendars import add_working, end_of_day, working_between
-from lifecycles.changes import changed
+from lifecycles.changes import changed, made
 from schemas.base import Code, Owner, Ownership
 from schemas.calendar import Calendar
 from schemas.commitments import (
@@ -32,6 +33,16 @@ from schemas.commitments import (
 from schemas.policy import HastenTerms
 
 Commitments = tuple[Commitment, ...]
+
+
+class Agreement(NamedTuple):
+    """A time agreed with the customer, and the record of the consent."""
+
+    start: datetime
+    end: datetime
+    consent: str
+    earlier: datetime | None
+    """The end of the agreed time that it replaces: until then the time stood still already."""
 
 
 class Timing(NamedTuple):
@@ -82,7 +93,9 @@ def pause(
     if c.state == "running" or _was_running(c, at):
         if c.state == "broken":
             yield BreachWithdrawn(at=at, commitment=c.id, evidence=fact)
-        yield CommitmentPaused(at=at, commitment=c.id, reason=reason, evidence=evidence)
+        yield CommitmentPaused(
+            at=_after_pauses(c, at), commitment=c.id, reason=reason, evidence=evidence
+        )
 
 
 def resume(
@@ -90,10 +103,11 @@ def resume(
 ) -> CommitmentResumed:
     """Let its time run again from `at`: what was left at the pause is still left."""
     since = c.pauses[-1].since
+    at = max(at, since)
     return CommitmentResumed(
         at=at,
         commitment=c.id,
-        due=_shift(terms, timing.calendar, since, at, c.due) if not c.agreed else c.due,
+        due=_shift(terms, timing.calendar, since, at, c.due),
         rungs=tuple(_shift(terms, timing.calendar, since, at, r) for r in c.rungs),
         hastened=tuple(_shift(terms, timing.calendar, since, at, r) for r in c.hastened),
     )
@@ -104,22 +118,28 @@ def agree(
     terms: CommitmentTerms,
     timing: Timing,
     at: datetime,
-    until: datetime,
-    consent: str,
+    agreed: Agreement,
     fact: str,
 ) -> Iterator[CommitmentEvents]:
     """Another time was agreed with the customer (ADM-8).
 
-    A promise to come is due at the agreed time's end; any other has what was left of it from there on.
+    A promise to leave is due when the agreed time begins, one to come when it ends; any other has
+    what was left of it from there on. An agreement that replaces another one adds nothing to it.
     """
     if c.state != "running" and not _was_running(c, at):
         return
     if c.state == "broken":
         yield BreachWithdrawn(at=at, commitment=c.id, evidence=fact)
-    due = until if terms.ends == "arrived" else _shift(terms, timing.calendar, at, until, c.due)
+    if terms.ends == "dispatched":
+        due = max(at, agreed.start)
+    elif terms.ends == "arrived":
+        due = agreed.end
+    else:
+        since = max(_after_pauses(c, at), agreed.earlier or at)
+        due = max(agreed.end, _shift(terms, timing.calendar, since, agreed.end, c.due))
     rungs, hastened = _spread(terms, timing, at, due)
     yield CommitmentReset(
-        at=at, commitment=c.id, due=due, rungs=rungs, hastened=hastened, consent=consent
+        at=at, commitment=c.id, due=due, rungs=rungs, hastened=hastened, consent=agreed.consent
     )
 
 
@@ -137,11 +157,13 @@ def restore(
     """
     began = min(c.start, since) if since else c.start
     due = c.due
+    pauses = c.pauses[-1:] if c.pauses and c.pauses[-1].until is None else ()
     if began < c.start and not c.agreed:
         due = _due(terms, timing.calendar, began)
-        for p in c.pauses:
-            if p.until:
-                due = _shift(terms, timing.calendar, p.since, p.until, due)
+        pauses = c.pauses
+    for p in pauses:
+        if until := p.until or c.ended_at:
+            due = _shift(terms, timing.calendar, p.since, max(p.since, until), due)
     rungs, hastened = _ladder(terms, timing, began, due, at)
     return CommitmentRestored(
         at=at,
@@ -166,9 +188,12 @@ def due_events(
     """Breach and rungs of one commitment up to `at`, in order of their time."""
     while (when := next_deadline(c, unowned_since)) is not None and when <= at:
         if c.state == "running" and c.due == when:
-            event: CommitmentEvents = CommitmentBroken(at=when, commitment=c.id, rule=c.rule)
+            event: CommitmentEvents = made(
+                CommitmentBroken, at=when, commitment=c.id, rule=c.rule
+            )
         else:
-            event = EscalationRaised(
+            event = made(
+                EscalationRaised,
                 at=when,
                 commitment=c.id,
                 rule=c.rule,
@@ -197,7 +222,8 @@ def evolve(commitments: Commitments, event: CommitmentEvents) -> Commitments:
     if isinstance(event, CommitmentStarted):
         return (
             *commitments,
-            Commitment(
+            made(
+                Commitment,
                 id=event.commitment,
                 name=event.name,
                 rule=event.rule,
@@ -217,9 +243,7 @@ def _changed(c: Commitment, event: CommitmentEvents) -> Commitment:
         case CommitmentBroken():
             return changed(c, state="broken")
         case CommitmentKept():
-            return changed(
-                c, state="kept", met_at=event.at, ended_at=event.at, **_closed_pause(c, event.at)
-            )
+            return changed(c, state="kept", met_at=event.at, ended_at=event.at)
         case CommitmentMetLate():
             return changed(c, met_at=event.at, ended_at=event.at)
         case BreachWithdrawn():
@@ -230,7 +254,6 @@ def _changed(c: Commitment, event: CommitmentEvents) -> Commitment:
                 state="broken" if c.state == "broken" else "cancelled",
                 ended_at=event.at,
                 cancelled=event.reason,
-                **_closed_pause(c, event.at),
             )
         case CommitmentPaused():
             stretch = Pause(reason=event.reason, evidence=event.evidence, since=event.at)
@@ -259,6 +282,7 @@ def _changed(c: Commitment, event: CommitmentEvents) -> Commitment:
                 met_at=None,
                 ended_at=None,
                 cancelled=None,
+                **_closed_pause(c, c.ended_at),
             )
         case CommitmentStarted():
             return c
@@ -295,13 +319,19 @@ def attribution(c: Commitment, owners: Iterable[Ownership], now: datetime) -> li
 
 def _was_running(c: Commitment, at: datetime) -> bool:
     """Whether a recorded breach lies after `at`, so that a late fact may undo it."""
-    return c.state == "broken" and c.outstanding and at < c.due
+    return c.state == "broken" and c.outstanding and at <= c.due
 
 
-def _closed_pause(c: Commitment, at: datetime) -> dict[str, object]:
-    if not c.pauses or c.pauses[-1].until is not None:
+def _after_pauses(c: Commitment, at: datetime) -> datetime:
+    """`at`, or the end of the last pause: no stretch of time is given back twice."""
+    return max(at, c.start, *(p.until for p in c.pauses[-1:] if p.until))
+
+
+def _closed_pause(c: Commitment, at: datetime | None) -> dict[str, object]:
+    if at is None or not c.pauses or c.pauses[-1].until is not None:
         return {}
-    return {"pauses": (*c.pauses[:-1], c.pauses[-1].model_copy(update={"until": at}))}
+    last = c.pauses[-1]
+    return {"pauses": (*c.pauses[:-1], changed(last, until=max(at, last.since)))}
 
 
 def _due(terms: CommitmentTerms, calendar: Calendar, since: datetime) -> datetime:
@@ -320,7 +350,7 @@ def _shift(
     terms: CommitmentTerms, calendar: Calendar, since: datetime, until: datetime, when: datetime
 ) -> datetime:
     """Move `when` so that as much time lies between `until` and it as lay between `since` and it."""
-    if when <= since:
+    if when < since:
         return when
     match terms.basis:
         case "clock":
@@ -343,19 +373,22 @@ def _ladder(
 ) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
     """When the rungs fire, usually and while nobody has taken the case; never before `at`."""
 
-    def rung(where: str, percent: int) -> datetime:
-        if where.endswith("%"):
-            share = int(where[:-1]) * percent
-            if terms.basis == "working":
-                return add_working(timing.calendar, since, terms.duration * share / 10_000)
-            return since + (due - since) * share / 10_000
-        return due + delay(where) * percent / 100
+    def rungs(percent: int) -> Iterator[datetime]:
+        for r in terms.ladder:
+            share = _share(r.at)
+            if share is None:
+                when = due + delay(r.at) * percent / 100
+            elif terms.basis == "working":
+                when = add_working(timing.calendar, since, span * (share * percent) / 10_000)
+            else:
+                when = since + span * (share * percent) / 10_000
+            yield when if when > at else at
 
+    # Not the promise's own duration: a restored one may have pauses or an agreed time behind it.
+    worked = terms.basis == "working"
+    span = working_between(timing.calendar, since, due) if worked else due - since
     usual, fast = _percents(timing)
-    return (
-        tuple(max(at, rung(r.at, usual)) for r in terms.ladder),
-        tuple(max(at, rung(r.at, fast)) for r in terms.ladder),
-    )
+    return tuple(rungs(usual)), tuple(rungs(fast))
 
 
 def _spread(
@@ -365,6 +398,13 @@ def _spread(
     return _ladder(terms.model_copy(update={"basis": "clock"}), timing, since, due, since)
 
 
+@lru_cache(maxsize=1024)
+def _share(text: str) -> int | None:
+    """A rung's share of the time in percent; None where it is a delay after due."""
+    return int(text[:-1]) if text.endswith("%") else None
+
+
+@lru_cache(maxsize=1024)
 def delay(text: str) -> timedelta:
     """A rung's delay after due: "+P2D", "+PT4H30M"."""
     days, _, rest = text.removeprefix("+P").partition("T")

@@ -11,9 +11,18 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from lifecycles import repair
+from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
 from schemas.base import SYSTEM, Command, Event
-from schemas.envelope import CaseRequest, CaseSummary, CommandEnvelope, DeadlinePassed, Json, Message
+from schemas.envelope import (
+    CaseRequest,
+    CaseSummary,
+    CommandEnvelope,
+    DeadlinePassed,
+    Json,
+    Message,
+    RecordAnswer,
+)
 from schemas.policy import Policy
 from schemas.repair import RepairCommand, RepairEvent
 
@@ -48,6 +57,15 @@ class Lifecycle:
             return self.commands.validate_python(raw)
         except ValidationError as error:
             raise Rejected(reasons_of(error)) from None
+        except OverflowError:
+            raise Rejected(("A time lies outside the calendar in UTC; correct it.",)) from None
+
+    def asked(self, raw: object) -> CommandEnvelope[Any]:
+        """A command from outside: one that only the case gives itself is `Rejected`."""
+        envelope = self.command(raw)
+        if isinstance(envelope.body, DeadlinePassed | RecordAnswer):
+            raise Rejected((f"{envelope.body.type} comes from the case's own clock or asking alone.",))
+        return envelope
 
     def event(self, raw: object) -> Event:
         """An event from its stored body; an unknown type or shape is an error."""
@@ -77,17 +95,30 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
 
 
 def lifecycle_of(case_id: str) -> Lifecycle:
-    """The lifecycle that a case's name belongs to."""
-    return LIFECYCLES[case_id.partition("-")[0]]
+    """The lifecycle that a case's name belongs to; `Rejected` if there is none."""
+    kind = case_id.partition("-")[0]
+    if kind not in LIFECYCLES:
+        raise Rejected((f"case: there is no such kind of case; known: {', '.join(LIFECYCLES)}.",))
+    return LIFECYCLES[kind]
 
 
 class Step(NamedTuple):
     """A command that was decided: its events, and the state after them."""
 
+    lifecycle: Lifecycle
     command: CommandEnvelope[Any]
     decided_at: datetime
     events: tuple[Event, ...]
-    messages: tuple[tuple[int, Message], ...]
+    state: Any
+
+    @property
+    def messages(self) -> tuple[tuple[int, Message], ...]:
+        """What the outside is to be told, each with the index of the event that it belongs to."""
+        return tuple(
+            (i, message)
+            for i, event in enumerate(self.events)
+            for message in self.lifecycle.effects(self.state, event)
+        )
 
 
 @dataclass
@@ -108,8 +139,6 @@ def plan(
     version: int,
     commands: Sequence[CommandEnvelope[Any]],
     now: datetime,
-    *,
-    messages: bool = True,
 ) -> Plan:
     """Apply commands, and the deadlines before, between and after them, in business order.
 
@@ -134,12 +163,20 @@ def _pass_deadlines(
         if at > now or at > until or (at == until and not inclusive):
             return
         _take(lifecycle, result, deadline(at, result.version), now)
+        if not result.steps[-1].events:
+            raise RuntimeError(f"a deadline at stage {result.state.stage} caused nothing")
+
+
+_ByTheClock = CommandEnvelope[DeadlinePassed]
 
 
 def deadline(at: datetime, version: int) -> CommandEnvelope[DeadlinePassed]:
     """The clock's command for a deadline; its id is the same whoever notices the deadline."""
-    return CommandEnvelope[DeadlinePassed](
-        id=f"deadline/{version}/{at.isoformat()}", actor=SYSTEM, body=DeadlinePassed(at=at)
+    return made(
+        _ByTheClock,
+        id=f"deadline/{version}/{at.isoformat()}",
+        actor=SYSTEM,
+        body=made(DeadlinePassed, at=at),
     )
 
 
@@ -147,16 +184,9 @@ def _take(
     lifecycle: Lifecycle, result: Plan, command: CommandEnvelope[Any], now: datetime
 ) -> None:
     events = tuple(lifecycle.decide(result.state, command, now))
-    if isinstance(command.body, DeadlinePassed) and not events:
-        raise RuntimeError(f"a deadline at stage {result.state.stage} caused nothing")
     result.state = lifecycle.fold(result.state, events)
     result.version += len(events)
-    messages = tuple(
-        (i, message)
-        for i, event in enumerate(events)
-        for message in lifecycle.effects(result.state, event)
-    )
-    result.steps.append(Step(command, now, events, messages))
+    result.steps.append(Step(lifecycle, command, now, events, result.state))
 
 
 def dump(value: Event | Command | CommandEnvelope[Any]) -> Json:

@@ -46,7 +46,10 @@ def applies(terms: CommitmentTerms, facts: Scope) -> bool:
 
 def terms_of(policy: Policy, c: Commitment) -> CommitmentTerms:
     """The terms under which a commitment was made."""
-    return next(t for t in policy.repair.commitments if t.name == c.name and t.rule == c.rule)
+    for terms in policy.repair.commitments:
+        if terms.name == c.name and terms.rule == c.rule:
+            return terms
+    raise LookupError(f"the policy has no commitment {c.name} under {c.rule}")
 
 
 def begin(
@@ -62,12 +65,14 @@ def begin(
     clock = timing(state.policy, state.priority or priority)
     made = state.commitments
     for terms in state.policy.repair.commitments:
+        if terms.starts != milestone or not applies(terms, facts):
+            continue
         held = any(
             c.name == terms.name and c.rule == terms.rule and c.state != "cancelled"
             for c in state.commitments
             if c.outstanding or milestone == "reported"
         )
-        if terms.starts == milestone and applies(terms, facts) and not held:
+        if not held:
             started = commitments.start(terms, clock, made, since or by.at, by.at)
             made = commitments.evolve(made, started)
             yield started

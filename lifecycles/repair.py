@@ -17,7 +17,16 @@ from lifecycles.decisions import By, No, settle
 from lifecycles.promises import Scope
 from lifecycles.repair_evolve import evolve
 from lifecycles.repair_messages import effects
-from lifecycles.repair_stages import ACTIVE, ALLOWED, ENDED, allowed, owner_of, unit, unowned_since
+from lifecycles.repair_stages import (
+    ACTIVE,
+    ALLOWED,
+    BEGINNING,
+    ENDED,
+    allowed,
+    owner_of,
+    unit,
+    unowned_since,
+)
 from schemas.base import Command, Owner
 from schemas.commitments import CommitmentEvents
 from schemas.envelope import CaseSummary, CommandEnvelope, CommitmentSummary, DeadlinePassed, RecordAnswer
@@ -93,15 +102,20 @@ def decide(
     body = command.body
     kind = body.type
     at = command.occurred_at or now
+    earliest = state.reported_at or BEGINNING
     also: list[str] = []
     if isinstance(body, DeadlinePassed):
-        at = body.at
-    elif at > now:
+        # A backdated promise may have fallen due before the report of this very case.
+        at, earliest = body.at, BEGINNING
+    if at > now:
         also.append("This lies in the future; leave out `occurred_at` or correct it.")
-    if state.reported_at and at < state.reported_at:
+    if at < earliest and state.reported_at:
         also.append("This lies before the report of the case; correct `occurred_at`.")
+    elif at < earliest:
+        also.append(f"This lies before {BEGINNING.year}; correct `occurred_at`.")
     if state.stage == Stage.UNREPORTED and kind != "ReportRepair":
-        return settle((), ("There is no such case yet; report the repair first.",))
+        return settle((), ("There is no such case yet; report the repair first.", *also))
+    at = max(earliest, min(at, now))
     results = list(DECIDERS[type(body)](state, body, By(at, command.actor, command.id)))
     if results and not allowed(state, kind):
         also.append(_not_now(state, kind))
@@ -165,10 +179,12 @@ def triage(state: RepairState, c: TriageRepair, by: By) -> Results:
     same = (state.category, state.severity) == (c.category, c.severity)
     if same and state.stage == Stage.TRIAGED:
         return
+    if state.linked_to and not same:
+        yield No("It shares a network fault's clock: split it out before you judge it anew.")
     yield RepairTriaged(
         at=by.at, category=c.category, severity=c.severity, network=terms.network
     )
-    if same or state.linked_to:
+    if same:
         return
     facts = Scope(terms.network, c.severity, c.category, state.channel)
     for o in state.commitments:

@@ -1,12 +1,13 @@
 """Repair, the end: completion, inspection, follow-up calls (回访), side exits, reopening."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from lifecycles import commitments, promises
 from lifecycles.calendars import local
 from lifecycles.decisions import By, No
-from lifecycles.repair_stages import unit
+from lifecycles.repair_evolve import staying
+from lifecycles.repair_stages import CLOSING, unit
 from schemas.base import Code, Owner
 from schemas.commitments import CommitmentEvents
 from schemas.repair import (
@@ -19,6 +20,8 @@ from schemas.repair import (
     DeclareNotOurs,
     DeclareUnableToFix,
     FailInspection,
+    FollowUp,
+    GuardRelieved,
     InspectionFailed,
     InspectionPassed,
     LinkedCaseTold,
@@ -47,6 +50,8 @@ Results = Iterator[RepairEvents | CommitmentEvents | No]
 
 
 def complete(state: RepairState, c: CompleteRepair, by: By) -> Results:
+    if state.stage in CLOSING:
+        return
     if state.arrived_at and by.at < state.arrived_at:
         yield No("It cannot be repaired before the crew arrived; correct `occurred_at`.")
     inspect = state.severity in state.policy.repair.inspect
@@ -58,6 +63,8 @@ def complete(state: RepairState, c: CompleteRepair, by: By) -> Results:
         warranty_until=_warranty(state, by.at) if c.warranty_parts else None,
         inspect=inspect,
     )
+    if state.guard:
+        yield GuardRelieved(at=by.at, guard=state.guard)
     for milestone in ("dispatched", "arrived", "fixed"):
         yield from promises.meet(state, milestone, by)
     yield from promises.cancel_all(
@@ -68,6 +75,9 @@ def complete(state: RepairState, c: CompleteRepair, by: By) -> Results:
 
 
 def pass_inspection(state: RepairState, c: PassInspection, by: By) -> Results:
+    inspected = state.severity in state.policy.repair.inspect
+    if inspected and state.stage in (Stage.INSPECTED, Stage.CALLBACK_DUE):
+        return
     yield from _not_before_fixed(state, by)
     yield InspectionPassed(at=by.at, evidence=c.evidence)
     yield from _fixed(state, by)
@@ -99,6 +109,8 @@ def follow_up(state: RepairState, by: By) -> Events:
 
 def record_callback(state: RepairState, c: RecordCallback, by: By) -> Results:
     call = next((f for f in state.follow_ups if f.party == c.party), None)
+    if call and call.result == c.result:
+        return
     yield from _not_before_fixed(state, by)
     if call is None:
         yield No("This party is not among those to be called.")
@@ -118,7 +130,19 @@ def record_callback(state: RepairState, c: RecordCallback, by: By) -> Results:
         failed = state.unhappy + 1 >= rules.failures_to_supervisor
         owner = Owner(kind="role", id=rules.supervisor) if failed else unit(state)
         yield from _reopen(state, "not_satisfied", owner, by)
-    elif done and all(f.result is not None for f in state.follow_ups if f.party != c.party):
+    elif done:
+        yield from _close_if_called([f for f in state.follow_ups if f.party != c.party], state, by)
+
+
+def let_go(state: RepairState, case: str, by: By) -> Events:
+    """A merged case leaves and takes its customers along; the last one may have been waited for."""
+    if state.stage == Stage.CALLBACK_DUE:
+        rest = tuple(a for a in state.adopted if a.case != case)
+        yield from _close_if_called(staying(state, rest), state, by)
+
+
+def _close_if_called(others: Sequence[FollowUp], state: RepairState, by: By) -> Events:
+    if all(f.result is not None for f in others):
         yield from promises.meet(state, "followed_up", by)
         yield from promises.cancel_all(state, by, "closed", but=("followed_up",))
         yield RepairClosed(at=by.at)
@@ -142,6 +166,8 @@ def _reopen(state: RepairState, reason: Code, owner: Owner, by: By) -> Events:
 
 
 def solve_by_phone(state: RepairState, c: SolveByPhone, by: By) -> Results:
+    if state.stage == Stage.SOLVED_BY_PHONE:
+        return
     terms = state.policy.repair.categories.get(state.category)
     if terms is None or not terms.by_phone:
         yield No("This kind of fault needs a visit; dispatch a crew (KUN-5.5.2).")
@@ -151,29 +177,39 @@ def solve_by_phone(state: RepairState, c: SolveByPhone, by: By) -> Results:
 
 
 def transfer_out(state: RepairState, c: TransferOut, by: By) -> Results:
+    if state.transferred_to == c.to:
+        return
     yield from _no_linked(state)
     yield RepairTransferred(at=by.at, to=c.to, reference=c.reference)
     yield from promises.cancel_all(state, by, "transferred")
 
 
 def transfer_returned(state: RepairState, c: RecordTransferReturned, by: By) -> Results:
+    if state.closed_at and by.at < state.closed_at:
+        yield No("It cannot come back before it was transferred; correct `occurred_at`.")
     yield TransferReturned(at=by.at, reason=c.reason, owner=unit(state))
     yield from promises.restore(state, by, "transfer_returned", promises.owed_again(state))
 
 
 def no_fault(state: RepairState, c: ReportNoFault, by: By) -> Results:
+    if state.stage == Stage.NO_FAULT_FOUND:
+        return
     yield from _no_linked(state)
     yield NoFaultReported(at=by.at, evidence=c.evidence)
     yield from promises.cancel_all(state, by, "no_fault_found")
 
 
 def not_ours(state: RepairState, c: DeclareNotOurs, by: By) -> Results:
+    if state.stage == Stage.NOT_OURS:
+        return
     yield from _no_linked(state)
     yield DeclaredNotOurs(at=by.at, reason=c.reason, channel=c.channel)
     yield from promises.cancel_all(state, by, "not_ours")
 
 
 def unable_to_fix(state: RepairState, c: DeclareUnableToFix, by: By) -> Results:
+    if state.stage == Stage.UNABLE_TO_FIX:
+        return
     yield from _no_linked(state)
     yield DeclaredUnableToFix(at=by.at, reason=c.reason, channel=c.channel)
     yield from promises.cancel_all(state, by, "unable_to_fix")

@@ -31,6 +31,7 @@ from schemas.repair import (
     GuardRelieved,
     InspectionFailed,
     InspectionPassed,
+    Interruption,
     InterruptionAnnounced,
     JobAccepted,
     JobDeclined,
@@ -90,6 +91,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
                 "network": e.network,
                 "asset": e.asset,
                 "district": e.district,
+                "party": e.party,
                 "priority": e.priority,
                 "source": e.source,
                 "owners": (Ownership(owner=e.owner, since=e.at),),
@@ -124,6 +126,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
                 "crew": e.crew,
                 "dispatched_at": e.at,
                 "arrived_at": None,
+                "wait_until": None,
                 **_UNPAUSED,
                 **_owned(s, e.owner, e.at),
             }
@@ -170,18 +173,22 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
                 "pause_ends": e.until,
             }
         case WorkResumed():
-            return {"stage": s.stage_before, **_UNPAUSED}
+            # Somebody who goes on does not wait for the customer any more; the clock still does.
+            waits = {"wait_until": s.wait_until if e.expired else None}
+            return {"stage": s.stage_before, **_UNPAUSED, **waits}
         case PartsRequested():
-            return {"parts_wanted": e.parts}
+            return {"parts_wanted": e.parts, "parts_stock": e.stock, "waybill": None}
+        case PartsShipped():
+            return {"waybill": e.waybill}
         case PartsArrived():
-            return {"parts_wanted": ()}
+            return _NO_PARTS
         case RepairCompleted():
             return {
                 "stage": Stage.FIXED,
                 "fixed_at": e.at,
                 "appointment": None,
                 "wait_until": None,
-                "parts_wanted": (),
+                **_NO_PARTS,
                 **_UNPAUSED,
             }
         case InspectionPassed():
@@ -223,12 +230,18 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
                 "dispatched_at": None,
                 "crew": None,
                 "no_access": 0,
+                "linked_to": None,
                 "rework": e.rework,
                 "follow_ups": tuple(FollowUp(party=f.party) for f in s.follow_ups),
+                **_NO_PARTS,
                 **_owned(s, e.owner, e.at),
             }
         case RepairTransferred():
-            return {**_ended(Stage.TRANSFERRED, e.at), "stage_before": _resting(s)}
+            return {
+                **_ended(Stage.TRANSFERRED, e.at),
+                "stage_before": _resting(s),
+                "transferred_to": e.to,
+            }
         case RepairMerged():
             return {
                 **_ended(Stage.MERGED, e.at),
@@ -239,6 +252,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
             return {
                 "stage": s.stage_before,
                 "stage_before": None,
+                "transferred_to": None,
                 "closed_at": None,
                 **_owned(s, e.owner, e.at),
             }
@@ -264,30 +278,38 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
         case ReleaseRequested():
             return _ask(s, e.case, ReleaseReport(case=s.case_id).model_dump(mode="json"))
         case ReportAdopted():
+            parties = e.parties if e.how == "merge" else ()
+            taken = Adopted(case=e.case, how=e.how, reported_at=e.reported_at, parties=parties)
             known = [f.party for f in s.follow_ups]
-            more = [p for p in e.parties if p not in known] if e.how == "merge" else []
+            more = [p for p in dict.fromkeys(parties) if p not in known]
             return {
-                "adopted": (*s.adopted, Adopted(case=e.case, how=e.how, parties=tuple(more))),
+                "adopted": (*s.adopted, taken),
                 "follow_ups": (*s.follow_ups, *(FollowUp(party=p) for p in more)),
             }
         case ReportReleased():
-            gone = [p for a in s.adopted if a.case == e.case for p in a.parties]
-            return {
-                "adopted": tuple(a for a in s.adopted if a.case != e.case),
-                "follow_ups": tuple(f for f in s.follow_ups if f.party not in gone),
-            }
+            rest = tuple(a for a in s.adopted if a.case != e.case)
+            return {"adopted": rest, "follow_ups": staying(s, rest)}
         case LinkedCaseTold():
             told = RecordFaultCleared(fault=s.case_id, cleared_at=e.cleared_at)
             return _ask(s, e.case, told.model_dump(mode="json"))
         case FaultCleared():
-            return {"stage": Stage.FIXED, "fixed_at": e.at, "appointment": None, **_UNPAUSED}
+            return {
+                "stage": Stage.FIXED,
+                "fixed_at": e.at,
+                "appointment": None,
+                "wait_until": None,
+                **_NO_PARTS,
+                **_UNPAUSED,
+            }
         case RequestAnswered():
             return {"requests": tuple(r for r in s.requests if r.id != e.request)}
         case GuardPosted():
             return {"guard": e.guard, "guard_needed": False}
         case GuardRelieved():
             return {"guard": None}
-        case AdoptionRefused() | PartsShipped() | InterruptionAnnounced():
+        case InterruptionAnnounced():
+            return {"interruption": Interruption(start=e.start, end=e.end, reason=e.reason)}
+        case AdoptionRefused():
             return {}
         case _:
             assert_never(e)
@@ -299,6 +321,7 @@ _UNPAUSED: dict[str, Any] = {
     "paused_at": None,
     "pause_ends": None,
 }
+_NO_PARTS: dict[str, Any] = {"parts_wanted": (), "parts_stock": None, "waybill": None}
 
 
 def _ended(stage: Stage, at: datetime) -> dict[str, Any]:
@@ -317,6 +340,12 @@ def _resting(s: RepairState) -> Stage | None:
     return s.stage_before if s.stage == Stage.PAUSED else s.stage
 
 
+def staying(s: RepairState, adopted: tuple[Adopted, ...]) -> tuple[FollowUp, ...]:
+    """The customers who are still called here when only the `adopted` are left."""
+    known = [s.party, *(p for a in adopted for p in a.parties)]
+    return tuple(f for f in s.follow_ups if f.party in known)
+
+
 def _owned(s: RepairState, owner: Owner, at: datetime) -> dict[str, Any]:
     """Exactly one owner at any time (ADM-1): a late fact never reaches behind the last change."""
     since = max(at, s.owners[-1].since) if s.owners else at
@@ -329,11 +358,12 @@ def _ask(s: RepairState, case: str, command: Json) -> dict[str, Any]:
 
 
 def _adoption(s: RepairState, how: str) -> Json:
+    clocks = (s.reported_at, *(a.reported_at for a in s.adopted))
     return AdoptReport.model_validate(
         {
             "case": s.case_id,
             "how": how,
-            "reported_at": s.reported_at,
+            "reported_at": min(at for at in clocks if at is not None),
             "parties": [f.party for f in s.follow_ups],
         }
     ).model_dump(mode="json")

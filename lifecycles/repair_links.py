@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from lifecycles import promises, repair_ends
 from lifecycles.decisions import By, No
-from lifecycles.repair_stages import ACTIVE, owner_of, unit
+from lifecycles.repair_stages import ACTIVE, BEGINNING, owner_of, unit
 from schemas.commitments import CommitmentEvents
 from schemas.envelope import RecordAnswer
 from schemas.repair import (
@@ -17,6 +17,7 @@ from schemas.repair import (
     AdoptReport,
     FaultCleared,
     FaultLinked,
+    GuardRelieved,
     LinkRequested,
     LinkToFault,
     MergeInto,
@@ -41,6 +42,8 @@ def merge_into(state: RepairState, c: MergeInto, by: By) -> Results:
     if state.merged_into == c.case or _asks(state) == ("merge", c.case):
         return
     yield from _may_ask(state, c.case)
+    if state.linked_to:
+        yield No("It is linked to a network fault: split it out first.")
     if any(a.how == "link" for a in state.adopted):
         yield No("Reports are linked to this fault: split them out before you merge it.")
     yield MergeRequested(at=by.at, case=c.case)
@@ -64,6 +67,9 @@ def _may_ask(state: RepairState, other: str) -> Iterator[No]:
         yield No("Only a repair case can take in a repair case.")
     if _asks(state):
         yield No("It has asked another case already; wait for that answer.")
+    elif any(request.case_id == other for request in state.requests):
+        # Requests travel side by side: an old one must not overtake a new one.
+        yield No("That case has yet to answer an earlier request; wait for that answer.")
 
 
 def _asks(state: RepairState) -> tuple[str, str] | None:
@@ -81,6 +87,11 @@ def adopt_report(state: RepairState, c: AdoptReport, by: By) -> Results:
         yield No("Only a network fault takes in linked reports; merge it instead.")
     if _asks(state) or state.linked_to:
         yield No("This case is itself about to join another; ask that one.")
+    if c.reported_at > by.at:
+        yield No("The report lies in the future; correct `reported_at`.")
+    if c.reported_at < BEGINNING:
+        yield No(f"The report lies before {BEGINNING.year}; correct `reported_at`.")
+        return
     yield ReportAdopted(
         at=by.at, case=c.case, how=c.how, reported_at=c.reported_at, parties=c.parties
     )
@@ -101,6 +112,7 @@ def adopt_report(state: RepairState, c: AdoptReport, by: By) -> Results:
 def release_report(state: RepairState, c: ReleaseReport, by: By) -> Results:
     if any(a.case == c.case for a in state.adopted):
         yield ReportReleased(at=by.at, case=c.case)
+        yield from repair_ends.let_go(state, c.case, by)
 
 
 def record_answer(state: RepairState, c: RecordAnswer, by: By) -> Results:
@@ -133,11 +145,15 @@ def split_out(state: RepairState, c: SplitOut, by: By) -> Results:
 
 
 def fault_cleared(state: RepairState, c: RecordFaultCleared, by: By) -> Results:
+    if state.linked_to == c.fault and state.stage not in ACTIVE:
+        return
     if state.linked_to != c.fault:
         yield No("It is not linked to this fault.")
-    if state.stage == Stage.UNREPORTED:
-        return
-    yield FaultCleared(at=by.at, fault=c.fault)
-    yield from repair_ends.follow_up(
-        state, by._replace(at=max(c.cleared_at, state.reported_at or by.at))
-    )
+    if c.cleared_at > by.at:
+        yield No("The clearing lies in the future; correct `cleared_at`.")
+    cleared = by._replace(at=max(c.cleared_at, state.reported_at or by.at))
+    yield FaultCleared(at=cleared.at, fault=c.fault)
+    if state.guard:
+        yield GuardRelieved(at=cleared.at, guard=state.guard)
+    yield from promises.cancel_all(state, cleared, "closed", but=("followed_up",))
+    yield from repair_ends.follow_up(state, cleared)

@@ -110,7 +110,9 @@ def _messages(s: RepairState, e: RepairEvents | CommitmentEvents) -> Iterator[Me
             return
 
 
-def _message(s: RepairState, to: str, recipient: str, template: str, **params: str | int | None) -> Message:
+def _message(
+    s: RepairState, to: str, recipient: str, template: str, /, **params: str | int | None
+) -> Message:
     return Message.model_validate(
         {
             "to": to,
@@ -121,15 +123,17 @@ def _message(s: RepairState, to: str, recipient: str, template: str, **params: s
     )
 
 
-def _role(s: RepairState, role: str, template: str, **params: str | int | None) -> Message:
+def _role(s: RepairState, role: str, template: str, /, **params: str | int | None) -> Message:
     return _message(s, "role", role, template, **params)
 
 
-def _unit(s: RepairState, template: str, **params: str | int | None) -> Message:
+def _unit(s: RepairState, template: str, /, **params: str | int | None) -> Message:
     return _message(s, "unit", s.policy.repair.intake_unit, template, **params)
 
 
-def _parties(s: RepairState, template: str, **params: str | int | None) -> Iterator[Message]:
+def _parties(
+    s: RepairState, template: str, /, **params: str | int | None
+) -> Iterator[Message]:
     for follow_up in s.follow_ups:
         yield _message(s, "party", follow_up.party, template, **params)
 

@@ -1,7 +1,7 @@
 """Which repair command is allowed in which stage: the table that `decide` obeys and the diagram shows."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from schemas.base import Owner
 from schemas.repair import RepairState, Stage
@@ -61,6 +61,10 @@ ALLOWED: Mapping[str, tuple[Stage, ...]] = {
     "RecordAnswer": (*LIVE, *ENDED),
 }
 """A network fault may also be completed from any active stage: whoever clears it may say only that."""
+
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Nothing that is told of a case lies before it."""
 
 
 def allowed(state: RepairState, command: str) -> bool:

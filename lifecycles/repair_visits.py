@@ -1,12 +1,13 @@
 """Repair, the middle: crews, appointments, visits, work and parts (派修)."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lifecycles import commitments, promises
+from lifecycles.commitments import Agreement
 from lifecycles.decisions import By, No
-from lifecycles.repair_stages import WAITING, owner_of, unit
-from schemas.base import Code
+from lifecycles.repair_stages import owner_of, unit
+from schemas.base import Code, Owner
 from schemas.commitments import CommitmentEvents
 from schemas.repair import (
     AccessFailed,
@@ -23,6 +24,7 @@ from schemas.repair import (
     GuardPosted,
     GuardRelieved,
     HandOverCase,
+    Interruption,
     InterruptionAnnounced,
     JobAccepted,
     JobDeclined,
@@ -55,6 +57,8 @@ from schemas.repair import (
 
 Results = Iterator[RepairEvents | CommitmentEvents | No]
 
+_FAR = timedelta(days=366)
+
 ABSENT: Code = "customer_absent"
 """The pause reason of a visit without access; it stops the time only where the policy allows it."""
 
@@ -72,27 +76,33 @@ def accept_job(state: RepairState, c: AcceptJob, by: By) -> Results:
     if state.stage == Stage.ACCEPTED and state.crew == c.crew:
         return
     yield from _same_crew(state, c.crew)
+    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
     yield JobAccepted(at=by.at, crew=c.crew)
 
 
 def decline_job(state: RepairState, c: DeclineJob, by: By) -> Results:
     yield from _same_crew(state, c.crew)
+    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
     yield JobDeclined(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
 
 
 def reassign_job(state: RepairState, c: ReassignJob, by: By) -> Results:
     if c.crew == state.crew:
+        if state.stage == Stage.DISPATCHED:
+            return
         yield No("This crew has the job already; name another.")
-    yield JobReassigned(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
     if state.stage == Stage.PAUSED:
+        yield from _not_before(state.paused_at, by, "it was paused")
         yield from _go_on(state, by)
+    yield JobReassigned(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
 
 
 def take_case(state: RepairState, _: TakeCase, by: By) -> Results:
     owner = owner_of(state)
     if owner and owner.kind == "person" and owner.id == by.actor.subject:
         return
-    yield OwnerChanged(at=by.at, owner={"kind": "person", "id": by.actor.subject}, reason="taken")
+    taker = Owner(kind="person", id=by.actor.subject)
+    yield OwnerChanged(at=by.at, owner=taker, reason="taken")
 
 
 def hand_over(state: RepairState, c: HandOverCase, by: By) -> Results:
@@ -102,32 +112,29 @@ def hand_over(state: RepairState, c: HandOverCase, by: By) -> Results:
 
 
 def book_appointment(state: RepairState, c: BookAppointment, by: By) -> Results:
-    if state.appointment and (state.appointment.start, state.appointment.end) == (c.start, c.end):
+    if _agreed_already(state, c.start, c.end):
         return
     if state.appointment and not state.appointment.missed:
         yield No("There is an appointment already; use MoveAppointment (KUN-7.1.4).")
     yield from _window(state, c.start, c.end, by)
     yield AppointmentBooked(at=by.at, start=c.start, end=c.end, consent=c.consent)
-    yield from _agreed(state, c.end, c.consent, by)
+    yield from _agreed(state, c, by)
 
 
 def move_appointment(state: RepairState, c: MoveAppointment, by: By) -> Results:
+    if _agreed_already(state, c.start, c.end):
+        return
     if state.appointment is None:
         yield No("There is no appointment to move; use BookAppointment.")
     yield from _window(state, c.start, c.end, by)
     yield AppointmentMoved(at=by.at, start=c.start, end=c.end, consent=c.consent, reason=c.reason)
-    yield from _agreed(state, c.end, c.consent, by)
+    yield from _agreed(state, c, by)
 
 
 def record_arrival(state: RepairState, c: RecordArrival, by: By) -> Results:
     if state.stage == Stage.ON_SITE and state.crew == c.crew:
         return
-    yield from _same_crew(state, c.crew)
-    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
-    if state.stage == Stage.PAUSED and state.pause_reason != ABSENT:
-        yield No("The work is paused; resume it first.")
-    if state.appointment and state.appointment.missed and by.at <= state.appointment.end:
-        yield AppointmentMissWithdrawn(at=by.at, evidence=by.id)
+    yield from _visit(state, c.crew, by)
     yield CrewArrived(at=by.at, crew=c.crew)
     if state.stage == Stage.PAUSED:
         for event in _resumed(state, by):
@@ -135,14 +142,15 @@ def record_arrival(state: RepairState, c: RecordArrival, by: By) -> Results:
             yield event
     if state.guard:
         yield GuardRelieved(at=by.at, guard=state.guard)
+    # Where nobody was posted yet, the crew itself guards the site from now on (WAT-1.5c).
+    yield from promises.meet(state, "guarded", by)
     yield from promises.reach(state, "arrived", by)
 
 
 def record_no_access(state: RepairState, c: RecordNoAccess, by: By) -> Results:
-    yield from _same_crew(state, c.crew)
-    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
-    if state.stage == Stage.PAUSED and state.pause_reason != ABSENT:
-        yield No("The work is paused; resume it first.")
+    yield from _visit(state, c.crew, by)
+    if state.appointment and by.at < state.appointment.start:
+        yield No("The customer expects us later; come at the agreed time (KUN-7.1.4).")
     attempt = state.no_access + 1
     rules = state.policy.repair
     last = attempt >= rules.no_access_limit
@@ -200,12 +208,16 @@ def pause_expired(state: RepairState, by: By) -> Iterator[RepairEvents | Commitm
 
 
 def request_parts(state: RepairState, c: RequestParts, by: By) -> Results:
+    if (state.parts_wanted, state.parts_stock) == (c.parts, c.stock):
+        return
     yield PartsRequested(at=by.at, parts=c.parts, stock=c.stock)
     milestone = "parts_local" if c.stock == "local" else "parts_elsewhere"
     yield from promises.reach(state, milestone, by)
 
 
 def parts_shipped(state: RepairState, c: RecordPartsShipped, by: By) -> Results:
+    if state.waybill == c.waybill:
+        return
     yield from _parts_wanted(state)
     yield PartsShipped(at=by.at, waybill=c.waybill)
     yield from promises.reach(state, "parts_shipped", by)
@@ -214,6 +226,7 @@ def parts_shipped(state: RepairState, c: RecordPartsShipped, by: By) -> Results:
 def parts_arrived(state: RepairState, _: RecordPartsArrived, by: By) -> Results:
     yield from _parts_wanted(state)
     yield PartsArrived(at=by.at)
+    yield from promises.meet(state, "parts_shipped", by)
 
 
 def post_guard(state: RepairState, c: PostGuard, by: By) -> Results:
@@ -224,6 +237,8 @@ def post_guard(state: RepairState, c: PostGuard, by: By) -> Results:
 
 
 def announce_interruption(state: RepairState, c: AnnounceInterruption, by: By) -> Results:
+    if state.interruption == Interruption(start=c.start, end=c.end, reason=c.reason):
+        return
     notice = state.policy.repair.interruption_notice
     if c.end <= c.start:
         yield No("The interruption must end after it starts.")
@@ -231,6 +246,18 @@ def announce_interruption(state: RepairState, c: AnnounceInterruption, by: By) -
         hours = notice.total_seconds() / 3600
         yield No(f"Customers are told {hours:g} hours ahead: choose a later start (KUN-2.2.2).")
     yield InterruptionAnnounced(at=by.at, start=c.start, end=c.end, reason=c.reason)
+
+
+def _visit(state: RepairState, crew: str, by: By) -> Results:
+    """What holds for a visit, whether or not somebody opened."""
+    yield from _same_crew(state, crew)
+    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
+    if state.stage == Stage.PAUSED:
+        if state.pause_reason != ABSENT:
+            yield No("The work is paused; resume it first.")
+        yield from _not_before(state.paused_at, by, "it was paused")
+    if state.appointment and state.appointment.missed and by.at <= state.appointment.end:
+        yield AppointmentMissWithdrawn(at=by.at, evidence=by.id)
 
 
 def _same_crew(state: RepairState, crew: str) -> Iterator[No]:
@@ -248,28 +275,39 @@ def _parts_wanted(state: RepairState) -> Iterator[No]:
         yield No("No parts were requested; use RequestParts first.")
 
 
+def _agreed_already(state: RepairState, start: datetime, end: datetime) -> bool:
+    visit = state.appointment
+    return visit is not None and (visit.start, visit.end) == (start, end)
+
+
 def _window(state: RepairState, start: datetime, end: datetime, by: By) -> Iterator[No]:
     if end <= start:
         yield No("The appointment must end after it starts.")
     if end <= by.at:
         yield No("The appointment must lie ahead.")
-    if state.stage == Stage.PAUSED and state.pause_reason != ABSENT:
-        yield No("The work is paused; resume it before you agree a time.")
+    if end - by.at > _FAR:
+        yield No(f"The appointment must end within {_FAR.days} days.")
+    if state.stage == Stage.PAUSED:
+        if state.pause_reason != ABSENT:
+            yield No("The work is paused; resume it before you agree a time.")
+        yield from _not_before(state.paused_at, by, "it was paused")
 
 
 def _agreed(
-    state: RepairState, until: datetime, consent: str, by: By
+    state: RepairState, c: BookAppointment | MoveAppointment, by: By
 ) -> Iterator[CommitmentEvents]:
     """The agreed time replaces the default deadlines (KUN-2.2.4a, ADM-8)."""
+    earlier = state.appointment.end if state.appointment else None
+    agreed = Agreement(c.start, c.end, c.consent, earlier)
     if state.stage == Stage.PAUSED:
         for event in _resumed(state, by):
             state = _with(state, event)
             yield event
     clock = promises.timing(state.policy, state.priority)
-    for c in state.commitments:
-        terms = promises.terms_of(state.policy, c)
+    for o in state.commitments:
+        terms = promises.terms_of(state.policy, o)
         if terms.by_appointment:
-            yield from commitments.agree(c, terms, clock, by.at, until, consent, by.id)
+            yield from commitments.agree(o, terms, clock, by.at, agreed, by.id)
 
 
 def _pause(

@@ -44,8 +44,9 @@ CREATE TABLE decisions (
     PRIMARY KEY (organisation, stream, command_id)
 );
 
--- What happened, by its exact canonical bytes. The columns before them are read out of the header;
--- leaf_hash is SHA-256 of a zero byte and the header (RFC 6962), position the leaf's index plus one.
+-- What happened, by its exact canonical bytes. The header commits to the body, to the command and to
+-- the columns that are not the log's own; its leaf in the organisation's Merkle tree (RFC 6962) has
+-- the index position - 1.
 CREATE TABLE events (
     organisation text NOT NULL,
     position bigint NOT NULL,
@@ -59,7 +60,6 @@ CREATE TABLE events (
     command_id text NOT NULL,
     header bytea NOT NULL,
     body bytea NOT NULL,
-    leaf_hash bytea NOT NULL,
     PRIMARY KEY (organisation, position),
     UNIQUE (organisation, stream, version)
 );
@@ -139,7 +139,7 @@ SELECT
     e.occurred_at, d.decided_at, e.recorded_at, d.actor, d.role, d.proof, e.command_id,
     convert_from(e.body, 'UTF8')::jsonb AS body,
     convert_from(e.header, 'UTF8')::jsonb AS header,
-    encode(e.leaf_hash, 'hex') AS leaf_hash
+    encode(sha256('\x00'::bytea || e.header), 'hex') AS leaf_hash
 FROM events e
 JOIN decisions d USING (organisation, stream, command_id);
 

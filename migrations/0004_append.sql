@@ -4,9 +4,10 @@ SET LOCAL search_path TO standpipe;
 
 -- Append decisions and their events to one stream in one transaction, if it is at p_expected.
 --
--- p_commands, p_decided_at and p_event_counts run in parallel, one per decision; p_headers and
--- p_bodies one per event, in order. p_messages: [{event (from 0, in this append), ordinal, to,
--- recipient, template, params}]. p_summary: the case's row after all of it.
+-- p_commands to p_versions run in parallel, one per decision (p_versions: the stream's version after
+-- it); p_event_ids to p_bodies too, one per event, in order. Times come as text, because headers hold
+-- them to the letter. p_messages: [{event (from 0, in this append), ordinal, to, recipient, template,
+-- params}]. p_summary: the case's row after all of it.
 --
 -- outcome `appended`: log_version and head are the stream's version and the log's position now.
 -- outcome `behind`: nothing was written, because the stream is further on, or holds one of the
@@ -19,9 +20,12 @@ CREATE FUNCTION append_events(
     p_expected integer,
     p_policy bytea,  -- its canonical JSON; needed with a stream's first append
     p_commands bytea[],
-    p_decided_at timestamptz[],
-    p_event_counts integer[],
-    p_headers bytea[],
+    p_decided_at text[],
+    p_versions integer[],
+    p_event_ids uuid[],
+    p_types text[],
+    p_schema_versions integer[],
+    p_occurred_at text[],
     p_bodies bytea[],
     p_messages jsonb,
     p_summary jsonb,
@@ -32,38 +36,32 @@ CREATE FUNCTION append_events(
     OUT bodies bytea[],
     OUT conflicts text[]
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = standpipe, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = standpipe, pg_temp
+-- One plan for all calls, because planning each anew cost a fifth; made while the tables are small,
+-- it must still use their keys when they are not.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
-    total CONSTANT integer := cardinality(p_headers);
+    total CONSTANT integer := cardinality(p_bodies);
     now_recorded timestamptz;
     is_new boolean := false;
     is_held boolean;
-    fits boolean;
-    asked decisions[];
-    fresh events[];
+    command_ids text[];
+    command_hashes bytea[];
+    shared text[];  -- what the headers of a decision's events have in common
+    headers bytea[];
 BEGIN
-    SELECT array_agg(
-        ROW(
-            p_organisation, p_stream, c.id, sha256(d.command), d.command,
-            c.actor ->> 'subject', c.actor ->> 'role', c.actor ->> 'proof',
-            d.decided_at, NULL, d.event_count, p_expected + d.events_so_far, 0
-        )::decisions
-        ORDER BY d.ordinal
-    )
-    INTO asked
-    FROM (
-        SELECT u.*, sum(u.event_count) OVER (ORDER BY u.ordinal) AS events_so_far
-        FROM unnest(p_commands, p_decided_at, p_event_counts)
-            WITH ORDINALITY AS u(command, decided_at, event_count, ordinal)
-    ) d
-    CROSS JOIN LATERAL jsonb_to_record(convert_from(d.command, 'UTF8')::jsonb)
-        AS c(id text, actor jsonb);
+    SELECT array_agg(c.id), array_agg(sha256(d.command))
+    INTO command_ids, command_hashes
+    FROM unnest(p_commands) AS d(command)
+    CROSS JOIN LATERAL jsonb_to_record(convert_from(d.command, 'UTF8')::jsonb) AS c(id text);
 
     SELECT s.version INTO log_version
     FROM streams s WHERE s.organisation = p_organisation AND s.stream = p_stream
     FOR UPDATE;
-    IF NOT FOUND AND p_expected = 0 AND asked IS NOT NULL THEN
+    IF NOT FOUND AND p_expected = 0 AND command_ids IS NOT NULL THEN
         IF p_policy IS NULL THEN
             RAISE EXCEPTION 'the first append of % needs its policy', p_stream
                 USING ERRCODE = 'SP002';
@@ -89,12 +87,15 @@ BEGIN
 
     IF NOT is_new THEN
         SELECT count(*) > 0,
-               array_agg(a.command_id) FILTER (WHERE a.command_hash <> d.command_hash)
+            array_agg(d.command_id) FILTER (
+                WHERE d.command_hash <> command_hashes[array_position(command_ids, d.command_id)]
+            )
         INTO is_held, conflicts
-        FROM unnest(asked) a
-        JOIN decisions d USING (organisation, stream, command_id);
+        FROM decisions d
+        WHERE d.organisation = p_organisation AND d.stream = p_stream
+            AND d.command_id = ANY(command_ids);
 
-        IF is_held OR log_version > p_expected OR asked IS NULL THEN
+        IF is_held OR log_version > p_expected OR command_ids IS NULL THEN
             outcome := 'behind';
             SELECT array_agg(e.body ORDER BY e.version) INTO bodies
             FROM events e
@@ -118,50 +119,58 @@ BEGIN
                 AND (
                     d.version > p_expected
                     OR (d.version = p_expected AND d.event_count = 0)
-                    OR d.command_id IN (SELECT a.command_id FROM unnest(asked) a)
+                    OR d.command_id = ANY(command_ids)
                 );
             RETURN;
         END IF;
     END IF;
 
-    -- Everything but the positions is worked out before the log's head is locked.
-    SELECT array_agg(
-            ROW(
-                h.organisation, 0, h.stream, h.version, h.event_id, h.type, h.schema_version,
-                h.occurred_at, NULL, h.command_id, e.header, e.body,
-                sha256('\x00'::bytea || e.header)
-            )::events
-            ORDER BY e.ordinal
-        ),
-        bool_and((
-            h.organisation = p_organisation
-            AND h.stream = p_stream
-            AND h.version = p_expected + e.ordinal
-            AND h.body_hash = encode(sha256(e.body), 'hex')
-            AND h.command_id = d.command_id
-            AND h.command_hash = encode(d.command_hash, 'hex')
-            AND h.decided_at = d.decided_at
-        ) IS TRUE)
-    INTO fresh, fits
-    FROM unnest(p_headers, p_bodies) WITH ORDINALITY AS e(header, body, ordinal)
-    CROSS JOIN LATERAL jsonb_to_record(convert_from(e.header, 'UTF8')::jsonb) AS h(
-        organisation text, stream text, version integer, event_id uuid, type text,
-        schema_version integer, occurred_at timestamptz, decided_at timestamptz,
-        command_id text, command_hash text, body_hash text
-    )
-    LEFT JOIN unnest(asked) d
-        ON p_expected + e.ordinal > d.version - d.event_count
-        AND p_expected + e.ordinal <= d.version;
-    IF NOT coalesce(fits, true)
-        OR cardinality(p_bodies) <> total
-        OR asked[cardinality(asked)].version <> p_expected + total
+    IF (total = ALL (ARRAY[
+            p_versions[cardinality(p_commands)] - p_expected, cardinality(p_event_ids),
+            cardinality(p_types), cardinality(p_schema_versions), cardinality(p_occurred_at)
+        ])) IS NOT TRUE
+        OR cardinality(p_commands) <> ALL (ARRAY[cardinality(p_decided_at), cardinality(p_versions)])
     THEN
-        RAISE EXCEPTION 'the headers do not fit the bodies, the commands or the stream'
-            USING ERRCODE = 'SP002';
+        RAISE EXCEPTION 'decisions and events do not add up' USING ERRCODE = 'SP002';
     END IF;
     IF total > 0 AND p_summary IS NULL THEN
         RAISE EXCEPTION 'events need the summary that they lead to' USING ERRCODE = 'SP002';
     END IF;
+    -- Headers are put together from these, so none may hold what JSON would have to escape.
+    IF concat(p_organisation, p_stream, array_to_string(command_ids || p_types, ''))
+            ~ '[^A-Za-z0-9:/._#+-]'
+        OR array_to_string(p_decided_at || p_occurred_at, '') ~ '[^0-9TZ:.-]'
+    THEN
+        RAISE EXCEPTION 'a name holds more than A-Z a-z 0-9 : / . _ # + -, or a time is not in UTC'
+            USING ERRCODE = 'SP002';
+    END IF;
+
+    -- What is proved later: canonical JSON of the very values that the columns get.
+    SELECT array_agg(concat(
+        '","command_hash":"', encode(d.hash, 'hex'),
+        '","command_id":"', d.id,
+        '","decided_at":"', d.decided_at,
+        '","event_id":"'
+    ))
+    INTO shared
+    FROM unnest(command_hashes, command_ids, p_decided_at) AS d(hash, id, decided_at);
+
+    SELECT array_agg(convert_to(concat(
+        '{"body_hash":"', encode(sha256(e.body), 'hex'),
+        -- The first decision that ends at this version or later caused it.
+        shared[width_bucket(p_expected + e.ordinal::integer - 1, p_versions) + 1],
+        e.event_id,
+        '","occurred_at":"', e.occurred_at,
+        '","organisation":"', p_organisation,
+        '","schema_version":', e.schema_version,
+        ',"stream":"', p_stream,
+        '","type":"', e.type,
+        '","version":', p_expected + e.ordinal,
+        '}'
+    ), 'UTF8'))
+    INTO headers
+    FROM unnest(p_event_ids, p_types, p_schema_versions, p_occurred_at, p_bodies) WITH ORDINALITY
+        AS e(event_id, type, schema_version, occurred_at, body, ordinal);
 
     log_version := p_expected + total;
     IF is_new THEN
@@ -171,8 +180,32 @@ BEGIN
         UPDATE streams s SET version = log_version
         WHERE s.organisation = p_organisation AND s.stream = p_stream;
     END IF;
+
     IF p_summary IS NOT NULL THEN
-        PERFORM write_case(p_organisation, p_stream, log_version, p_summary);
+        INSERT INTO cases
+        SELECT r.*
+        FROM jsonb_populate_record(
+            NULL::cases,
+            p_summary || jsonb_build_object(
+                'organisation', p_organisation, 'case_id', p_stream, 'version', log_version
+            )
+        ) r
+        ON CONFLICT (organisation, case_id) DO UPDATE SET
+            version = excluded.version,
+            kind = excluded.kind,
+            stage = excluded.stage,
+            final = excluded.final,
+            owner_kind = excluded.owner_kind,
+            owner = excluded.owner,
+            district = excluded.district,
+            category = excluded.category,
+            severity = excluded.severity,
+            priority = excluded.priority,
+            opened_at = excluded.opened_at,
+            closed_at = excluded.closed_at,
+            next_due_at = excluded.next_due_at,
+            next_deadline_at = excluded.next_deadline_at,
+            commitments = excluded.commitments;
     END IF;
 
     -- From here to the commit this organisation's log belongs to us alone: positions are gap-free
@@ -187,21 +220,29 @@ BEGIN
     now_recorded := clock_timestamp();
 
     INSERT INTO events
-    SELECT f.organisation, head + f.version - p_expected, f.stream, f.version, f.event_id, f.type,
-        f.schema_version, f.occurred_at, now_recorded, f.command_id, f.header, f.body, f.leaf_hash
-    FROM unnest(fresh) f;
+    SELECT p_organisation, head + e.ordinal, p_stream, p_expected + e.ordinal, e.event_id, e.type,
+        e.schema_version, e.occurred_at::timestamptz, now_recorded,
+        command_ids[width_bucket(p_expected + e.ordinal::integer - 1, p_versions) + 1],
+        e.header, e.body
+    FROM unnest(p_event_ids, p_types, p_schema_versions, p_occurred_at, headers, p_bodies)
+        WITH ORDINALITY
+        AS e(event_id, type, schema_version, occurred_at, header, body, ordinal);
 
     INSERT INTO decisions
-    SELECT a.organisation, a.stream, a.command_id, a.command_hash, a.command, a.actor, a.role,
-        a.proof, a.decided_at, now_recorded, a.event_count, a.version, head + a.version - p_expected
-    FROM unnest(asked) a;
+    SELECT p_organisation, p_stream, d.id, d.hash, d.command, c.actor ->> 'subject',
+        c.actor ->> 'role', c.actor ->> 'proof', d.decided_at::timestamptz, now_recorded,
+        d.version - coalesce(p_versions[d.ordinal - 1], p_expected), d.version,
+        head + d.version - p_expected
+    FROM unnest(command_ids, command_hashes, p_commands, p_decided_at, p_versions) WITH ORDINALITY
+        AS d(id, hash, command, decided_at, version, ordinal)
+    CROSS JOIN LATERAL jsonb_to_record(convert_from(d.command, 'UTF8')::jsonb) AS c(actor jsonb);
 
     IF p_messages IS NOT NULL THEN
         INSERT INTO outbox (
             organisation, position, ordinal, event_id, stream, recipient_kind, recipient, template,
             params
         )
-        SELECT p_organisation, head + m.event + 1, m.ordinal, fresh[m.event + 1].event_id, p_stream,
+        SELECT p_organisation, head + m.event + 1, m.ordinal, p_event_ids[m.event + 1], p_stream,
             m.to, m.recipient, m.template, m.params
         FROM jsonb_to_recordset(p_messages) AS m(
             event integer, ordinal integer, "to" text, recipient text, template text, params jsonb
@@ -210,40 +251,6 @@ BEGIN
 
     outcome := 'appended';
     head := head + total;
-END
-$$;
-
--- A case's row from its summary. Only append_events calls it, and runs it on its own search path.
-CREATE FUNCTION write_case(
-    p_organisation text, p_case_id text, p_version integer, p_summary jsonb
-) RETURNS void
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    INSERT INTO cases
-    SELECT r.*
-    FROM jsonb_populate_record(
-        NULL::cases,
-        p_summary || jsonb_build_object(
-            'organisation', p_organisation, 'case_id', p_case_id, 'version', p_version
-        )
-    ) r
-    ON CONFLICT (organisation, case_id) DO UPDATE SET
-        version = excluded.version,
-        kind = excluded.kind,
-        stage = excluded.stage,
-        final = excluded.final,
-        owner_kind = excluded.owner_kind,
-        owner = excluded.owner,
-        district = excluded.district,
-        category = excluded.category,
-        severity = excluded.severity,
-        priority = excluded.priority,
-        opened_at = excluded.opened_at,
-        closed_at = excluded.closed_at,
-        next_due_at = excluded.next_due_at,
-        next_deadline_at = excluded.next_deadline_at,
-        commitments = excluded.commitments;
 END
 $$;
 

@@ -1,11 +1,17 @@
 """Commitments: a promise's terms in the policy, its state in a case, and what can happen to it."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from schemas.base import Code, CommandId, Event, Reference, RuleId, UtcTime, Value
+
+LONGEST = timedelta(days=3660)
+"""No promise, pause or wait lasts longer."""
+
+_DELAY = TypeAdapter(timedelta)
 
 Basis = Literal["clock", "working", "same_day"]
 """How the time runs: round the clock, on the working calendar, or to the end of the local day."""
@@ -14,7 +20,12 @@ Basis = Literal["clock", "working", "same_day"]
 class RungTerms(Value):
     """A rung of an escalation ladder: when it fires and which role is told."""
 
-    at: Annotated[str, StringConstraints(pattern=r"^(\d{1,2}%|100%|\+P(\d+D)?(T(\d+H)?(\d+M)?)?)$")]
+    at: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^(\d{1,2}%|100%|\+P(\d{1,4}D|(\d{1,4}D)?T(\d{1,4}H(\d{1,4}M)?|\d{1,4}M)))$"
+        ),
+    ]
     """A share of the time ("80%") or a delay after it is due ("+PT4H", "+P2D")."""
     tell: Code
 
@@ -43,13 +54,20 @@ class CommitmentTerms(Value):
     @model_validator(mode="after")
     def _check(self) -> "CommitmentTerms":
         wrong: list[str] = []
-        if self.basis != "same_day" and self.duration <= timedelta(0):
-            wrong.append("duration must be longer than nothing")
+        if self.basis != "same_day" and not timedelta(0) < self.duration <= LONGEST:
+            wrong.append(f"duration must be longer than nothing and at most {LONGEST.days} days")
+        if re.search(r"-\d+$|.{51}", self.name):
+            wrong.append(
+                "name must have at most 50 characters and not end in a hyphen and a number,"
+                " which tell a repeated promise from the first"
+            )
         if self.starts == self.ends:
             wrong.append("starts and ends must be two different milestones")
         shares = [int(r.at[:-1]) for r in self.ladder if r.at.endswith("%")]
-        if shares != sorted(shares) or any(r.at.endswith("%") for r in self.ladder[len(shares) :]):
-            wrong.append("ladder must rise: shares first, in order, then delays after due")
+        delays = [_DELAY.validate_python(r.at[1:]) for r in self.ladder if r.at.startswith("+")]
+        mixed = any(r.at.endswith("%") for r in self.ladder[len(shares) :])
+        if mixed or shares != sorted(shares) or delays != sorted(delays):
+            wrong.append("ladder must rise: shares first, then delays after due, each in order")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -62,6 +80,7 @@ class Pause(Value):
     evidence: Reference
     since: UtcTime
     until: UtcTime | None = None
+    """None while it lasts, and where the promise ended before its time ran again."""
 
 
 class Commitment(Value):

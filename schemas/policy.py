@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 
 from schemas.base import Code, RuleId, Subject, Value
 from schemas.calendar import Calendar
-from schemas.commitments import CommitmentTerms
+from schemas.commitments import LONGEST, CommitmentTerms
 
+Length = Annotated[timedelta, Field(gt=timedelta(0), le=LONGEST)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 Channel = Literal["phone", "counter", "app", "patrol", "meter_reader", "service", "filing"]
 Severity = Literal["minor", "common", "major", "hazard"]
@@ -46,7 +47,7 @@ class PauseTerms(Value):
 
     pauses: tuple[Code, ...]
     """The names of the commitments that it stops."""
-    longest: timedelta
+    longest: Length
     """After this the time runs again by itself."""
 
 
@@ -89,11 +90,11 @@ class RepairPolicy(Value):
     follow_up: FollowUpTerms
     no_access_limit: Annotated[int, Field(ge=1, le=10)] = 2
     """Visits without access before the case waits for the customer alone (KUN-7.4.3)."""
-    no_access_wait: timedelta
+    no_access_wait: Length
     """How long it then waits before it ends."""
-    reopen_within: timedelta
+    reopen_within: Length
     """After this a new case is opened instead."""
-    interruption_notice: timedelta
+    interruption_notice: Annotated[timedelta, Field(ge=timedelta(0), le=LONGEST)]
     """How long ahead customers are told of an interruption (KUN-2.2.2); a major fault cannot wait."""
     warranty_months: Annotated[int, Field(ge=1, le=600)] | None = None
     """A part replaced under warranty starts its warranty anew (AFT-1)."""

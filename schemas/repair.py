@@ -883,6 +883,14 @@ class Appointment(Value):
     missed: bool = False
 
 
+class Interruption(Value):
+    """An interruption of supply that customers were told of."""
+
+    start: UtcTime
+    end: UtcTime
+    reason: Code
+
+
 class FollowUp(Value):
     """One customer who is to be called after the repair."""
 
@@ -896,7 +904,9 @@ class Adopted(Value):
 
     case: CaseId
     how: Literal["merge", "link"]
+    reported_at: UtcTime
     parties: tuple[PartyId, ...]
+    """Customers of a merged case, who are called here; a linked one calls its own."""
 
 
 class RepairState(Value):
@@ -917,6 +927,7 @@ class RepairState(Value):
     network: bool = False
     asset: Reference | None = None
     district: Code | None = None
+    party: PartyId | None = None
     priority: bool = False
     source: Reference | None = None
     owners: tuple[Ownership, ...] = ()
@@ -931,12 +942,17 @@ class RepairState(Value):
     paused_at: datetime | None = None
     pause_ends: datetime | None = None
     parts_wanted: tuple[Code, ...] = ()
+    parts_stock: Literal["local", "elsewhere"] | None = None
+    waybill: Reference | None = None
+    interruption: Interruption | None = None
+    """The one announced last."""
     no_access: int = 0
     wait_until: datetime | None = None
     guard: Subject | None = None
     guard_needed: bool = False
     rework: int = 0
     unhappy: int = 0
+    transferred_to: Code | None = None
     merged_into: CaseId | None = None
     linked_to: CaseId | None = None
     adopted: tuple[Adopted, ...] = ()

@@ -3,8 +3,8 @@
 `Stack` runs them; `endpoints` finds them, or the real servers that the environment names instead.
 """
 
+from stack.connect import Endpoints, StackError, connect_temporal, endpoints, url_as
 from stack.embedded import Stack, apply_migrations, ensure_key
-from stack.endpoints import Endpoints, StackError, connect_temporal, endpoints, url_as
 
 __all__ = [
     "Endpoints",

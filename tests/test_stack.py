@@ -35,10 +35,12 @@ async def none(url):
     return []
 
 async def main():
-    data_dir, with_temporal = Path(sys.argv[1]), sys.argv[2] == "both"
-    async with Stack(data_dir, temporal=with_temporal, temporal_port=0, ui_port=0, migrate=none) as s:
-        print(json.dumps({"pids": dict(s.pids)}), flush=True)
-        await s.until_stopped()
+    both = sys.argv[2] == "both"
+    stack = Stack(Path(sys.argv[1]), temporal=both, temporal_port=0, ui_port=0, migrate=none)
+    async with stack:
+        said = json.dumps({"pids": dict(stack.pids)})
+        asyncio.get_running_loop().call_soon(lambda: print(said, flush=True))  # when it listens
+        await stack.until_stopped()
 
 asyncio.run(main())
 """
@@ -75,20 +77,15 @@ def nothing_runs(data_dir: Path) -> bool:
 def wait_for(what: str, seconds: float, *pids: int) -> None:
     """Wait until none of the processes lives; one that only awaits its parent's word is dead."""
     give_up = time.monotonic() + seconds
-    while any(state(pid) not in ("", "Z") for pid in pids):
+    while any(ps("stat", pid)[:1] not in ("", "Z") for pid in pids):
         assert time.monotonic() < give_up, what
         time.sleep(0.05)
 
 
-def state(pid: int) -> str:
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return found.stdout.strip()[:1]
-
-
-def arguments(pid: int) -> str:
-    return subprocess.run(
-        ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True
-    ).stdout
+def ps(column: str, pid: int) -> str:
+    """What ps(1) says of a process; nothing if it is gone."""
+    found = subprocess.run(["ps", "-ww", "-o", f"{column}=", "-p", str(pid)], capture_output=True)
+    return found.stdout.decode().strip()
 
 
 class Child:
@@ -171,7 +168,7 @@ async def test_temporal_is_tuned_and_durable_unless_the_stock_server_is_asked_fo
     tmp_path: Path, tuned: bool
 ) -> None:
     async with embedded(tmp_path, tuned=tuned) as stack:
-        command = arguments(stack.pids["Temporal"])
+        command = ps("args", stack.pids["Temporal"])
         for part in ("journal_mode=WAL", "synchronous=FULL", "matching.enableFairness=true"):
             assert (part in command) == tuned, part
         assert "TimeSkipping" not in command
@@ -184,7 +181,7 @@ async def test_temporal_is_tuned_and_durable_unless_the_stock_server_is_asked_fo
 
 async def test_time_is_skipped_only_where_asked(tmp_path: Path) -> None:
     async with embedded(tmp_path, time_skipping=True) as stack:
-        assert "WorkflowTimeSkippingEnabled=true" in arguments(stack.pids["Temporal"])
+        assert "WorkflowTimeSkippingEnabled=true" in ps("args", stack.pids["Temporal"])
         assert stack.endpoints.time_skipping
 
 
@@ -214,8 +211,8 @@ async def test_a_taken_port_is_named_and_nothing_started(tmp_path: Path) -> None
 
 
 async def test_what_a_killed_run_left_behind_is_no_hindrance(tmp_path: Path) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
+    gone = await asyncio.create_subprocess_exec("true")
+    await gone.wait()
     async with embedded(tmp_path, temporal=False) as stack:
         record = (tmp_path / "running.json").read_text()
         shutil.copy(tmp_path / "postgres" / "postmaster.pid", tmp_path / "postmaster.old")
@@ -268,7 +265,7 @@ async def test_a_server_that_ends_as_it_starts_is_reported_with_its_last_words(
     assert nothing_runs(tmp_path)
 
     (tmp_path / "postgres" / "global" / "pg_control").unlink()
-    with pytest.raises(StackError, match=r"^PostgreSQL ended as it started: .*database system"):
+    with pytest.raises(StackError, match=r"^PostgreSQL ended as it started: .*pg_control.*log"):
         await embedded(tmp_path).__aenter__()
     assert nothing_runs(tmp_path)
 
@@ -320,7 +317,9 @@ async def test_being_cancelled_while_starting_leaves_nothing_running(tmp_path: P
         return []
 
     starting = asyncio.create_task(embedded(tmp_path, migrate=endless).__aenter__())
-    await reached.wait()
+    waits = {starting, asyncio.create_task(reached.wait())}
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+    assert reached.is_set(), starting
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
@@ -356,7 +355,8 @@ async def test_killed_it_takes_its_servers_along_and_starts_again(
     child = Child(tmp_path, "both")
     children.append(child)
     child.process.kill()
-    # At once: the servers may still be stopping, and the next start waits for them.
+    child.process.wait()
+    # The servers may still be stopping, and the next start waits for them.
     async with embedded(tmp_path) as stack:
         wait_for("servers outlive SIGKILL", 1, *child.pids.values())
         assert await fetch(stack.endpoints.admin_url or "", "SELECT 1") == 1
@@ -367,9 +367,7 @@ def test_killed_guards_take_their_servers_along(tmp_path: Path, children: list[C
     child = Child(tmp_path, "both")
     children.append(child)
     for pid in child.pids.values():
-        status = Path(f"/proc/{pid}/status").read_text()
-        guard = next(line.split()[1] for line in status.split("\n") if line.startswith("PPid"))
-        os.kill(int(guard), signal.SIGKILL)
+        os.kill(int(ps("ppid", pid)), signal.SIGKILL)
     wait_for("servers outlive their guards", 20, *child.pids.values())
     status, errors = child.end()
     assert status == 1
@@ -403,21 +401,16 @@ async def test_started_by_root_the_database_is_not_root_and_lets_only_root_in(
 ) -> None:
     async with embedded(tmp_path, temporal=False) as running:
         url = running.endpoints.admin_url or ""
-        owner = subprocess.run(
-            ["ps", "-o", "user=", "-p", str(running.pids["PostgreSQL"])],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        assert owner.strip() != "root"
+        assert ps("uid", running.pids["PostgreSQL"]) != "0"
         assert await fetch(url, "SELECT current_user") == "postgres"
         for user in ("nobody", "daemon"):
             program = f"import asyncio, asyncpg; asyncio.run(asyncpg.connect({url!r}))"
-            refused = subprocess.run(
-                [*as_user(user), sys.executable, "-c", program], capture_output=True, text=True
+            refused = await asyncio.create_subprocess_exec(
+                *(*as_user(user), sys.executable, "-c", program), stderr=asyncio.subprocess.PIPE
             )
+            _, errors = await refused.communicate()
             assert refused.returncode == 1
-            assert "Peer authentication failed" in refused.stderr
+            assert b"Peer authentication failed" in errors
 
 
 def as_user(name: str) -> list[str]:
@@ -478,7 +471,7 @@ def test_real_servers_come_from_the_environment(
 async def test_a_temporal_that_does_not_answer_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("stack.endpoints.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("stack.connect.CONNECT_SECONDS", 1.0)
     monkeypatch.setenv("STANDPIPE_DATABASE_URL", "postgresql://w@127.0.0.1/standpipe")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     with pytest.raises(StackError, match=r"^Temporal does not answer at 127\.0\.0\.1:1: "):
@@ -496,8 +489,10 @@ def test_the_socket_directory_of_somebody_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(stack.postgres, "TEMPORARY_LENGTH", 1000)
     me = pwd.getpwuid(os.geteuid())
     path = stack.postgres.socket_dir(tmp_path / "data", me)
+    assert path.parent == tmp_path
     assert stack.postgres.socket_dir(tmp_path / "data", me) == path
     path.chmod(0o755)
     with pytest.raises(StackError, match="is not a private directory"):

@@ -69,6 +69,7 @@ class CaseWorkflow:
     def __init__(self, raw: Any) -> None:
         self._invalid: tuple[str, ...] = ()
         self._inbox: list[Item] = []
+        self._unreadable = 0
         self._version = 0
         self._recorded: dict[str, Recorded] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -81,7 +82,9 @@ class CaseWorkflow:
             self._state: Any = self._lifecycle.initial(
                 self._open.case_id, self._open.organisation, *self._policy
             )
-            opening = [self._lifecycle.command(c) for c in self._open.commands]
+            opening = [self._lifecycle.asked(c) for c in self._open.commands]
+            if self._open.case_id != workflow.info().workflow_id:
+                raise Rejected(("case_id: must equal the workflow id.",))
         except ValidationError as error:
             self._invalid = reasons_of(error)
         except Rejected as refusal:
@@ -102,11 +105,11 @@ class CaseWorkflow:
             if self._inbox:
                 continue
             if self._over():
-                await workflow.wait_condition(workflow.all_handlers_finished)
+                await self._quiet()
                 if not self._inbox:
                     return str(self._state.stage)
             elif self._may_continue_as_new():
-                await workflow.wait_condition(workflow.all_handlers_finished)
+                await self._quiet()
                 if not self._inbox:
                     rest = self._open.model_copy(update={"commands": ()})
                     workflow.continue_as_new(rest.model_dump(mode="json"))
@@ -129,14 +132,18 @@ class CaseWorkflow:
         self._parse(raw)
 
     @workflow.signal(name="submit")
-    async def submit(self, raw: Any) -> None:
-        """Ask something of the case without waiting; a refusal is kept in the refusals table."""
+    async def submit(self, *arguments: Any) -> None:
+        """Ask something of the case without waiting; a refusal is kept in the refusals table.
+
+        Takes any number of arguments, because an error here would stop the whole case.
+        """
         if self._invalid:
             return
         try:
-            self._inbox.append(Item(self._lifecycle.command(raw), waited_for=False))
+            envelope = self._lifecycle.asked(arguments[0] if len(arguments) == 1 else arguments)
+            self._inbox.append(Item(envelope, waited_for=False))
         except Rejected as refusal:
-            await self._record_refusal("unreadable", "unreadable", "unknown", refusal.reasons)
+            await self._record_refusal(None, refusal.reasons)
 
     @workflow.query(name="state")
     def state(self) -> dict[str, Any]:
@@ -149,7 +156,7 @@ class CaseWorkflow:
         if self._invalid:
             raise _error("InvalidCase", self._invalid)
         try:
-            envelope = self._lifecycle.command(raw)
+            envelope = self._lifecycle.asked(raw)
         except Rejected as refusal:
             raise _error("InvalidCommand", refusal.reasons) from None
         update = workflow.current_update_info()
@@ -159,11 +166,13 @@ class CaseWorkflow:
 
     async def _turn(self) -> None:
         """Decide all that is in the inbox and all that is due, and append it in one transaction."""
-        items, self._inbox = self._inbox, []
+        arrived, self._inbox = self._inbox, []
         current = False
         while True:
-            items = [item for item in items if not self._settle_known(item)]
-            commands = {item.command.id: item.command for item in items}
+            items = [item for item in arrived if not self._settle_known(item)]
+            commands: dict[str, CommandEnvelope[Any]] = {}
+            for item in items:
+                commands.setdefault(item.command.id, item.command)
             made = plan(
                 self._lifecycle, self._state, self._version, list(commands.values()), workflow.now()
             )
@@ -179,10 +188,13 @@ class CaseWorkflow:
             self._learn(result)
             self._fail(items, result.conflicts)
             current = True
-        await self._refuse(items, made)
         for item in items:
             self._settle_known(item)
+        self._refuse(items, made)
         self._tell()
+        for item in arrived:
+            if item.error is not None and not item.waited_for:
+                await self._record_refusal(item.command, item.error.details[0])
 
     def _settle_known(self, item: Item) -> bool:
         """Give a command that the log holds its first outcome; the same id with other content fails."""
@@ -206,6 +218,10 @@ class CaseWorkflow:
 
     def _learn(self, result: AppendResult) -> None:
         """The log is ahead: take over what it holds (lawful decisions of this same case)."""
+        if self._version == 0 and any(
+            body.get("policy", self._policy.hash) != self._policy.hash for body in result.events[:1]
+        ):
+            raise _error("InvalidCase", ("policy: the case was opened under another one.",))
         events = [self._lifecycle.event(body) for body in result.events]
         self._state = self._lifecycle.fold(self._state, events)
         self._version = result.version
@@ -216,15 +232,12 @@ class CaseWorkflow:
             if item.command.id in conflicts:
                 item.error = _conflict()
 
-    async def _refuse(self, items: Sequence[Item], made: Plan) -> None:
+    def _refuse(self, items: Sequence[Item], made: Plan) -> None:
         for command, reasons in made.refused:
+            hash = command_hash(dump(command))
             for item in items:
                 if item.command.id == command.id and not item.settled:
-                    item.error = _error("Rejected", reasons)
-                    if not item.waited_for:
-                        await self._record_refusal(
-                            command.id, command.body.type, command.actor.subject, reasons
-                        )
+                    item.error = _error("Rejected", reasons, hash)
 
     async def _append(self, request: AppendRequest) -> AppendResult:
         return await workflow.execute_local_activity(
@@ -250,16 +263,18 @@ class CaseWorkflow:
         )
 
     async def _record_refusal(
-        self, command_id: str, command_type: str, actor: str, reasons: tuple[str, ...]
+        self, command: CommandEnvelope[Any] | None, reasons: Sequence[str]
     ) -> None:
+        if command is None:
+            self._unreadable += 1
         refusal = Refusal(
             organisation=self._open.organisation,
             stream=self._open.case_id,
-            command_id=command_id,
-            command_type=command_type,
-            actor=actor,
+            command_id=command.id if command else f"unreadable/{self._unreadable}",
+            command_type=command.body.type if command else "unreadable",
+            actor=command.actor.subject if command else "unknown",
             refused_at=workflow.now(),
-            reasons=reasons,
+            reasons=tuple(reasons),
         )
         await workflow.execute_local_activity("record_refusal", refusal, **LOCAL)
 
@@ -293,6 +308,12 @@ class CaseWorkflow:
     def _may_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested() and not self._asking
 
+    async def _quiet(self) -> None:
+        """Until every handler is done, or one waits for us."""
+        await workflow.wait_condition(
+            lambda: bool(self._inbox) or workflow.all_handlers_finished()
+        )
+
     async def _sleep(self) -> None:
         """Until a command comes or the next deadline passes.
 
@@ -317,8 +338,10 @@ class CaseWorkflow:
             workflow.set_current_details(self._lifecycle.story(self._state))
 
 
-def _error(kind: str, reasons: Sequence[str]) -> ApplicationError:
-    return ApplicationError(" ".join(reasons), list(reasons), type=kind, non_retryable=True)
+def _error(kind: str, reasons: Sequence[str], *details: str) -> ApplicationError:
+    return ApplicationError(
+        " ".join(reasons), list(reasons), *details, type=kind, non_retryable=True
+    )
 
 
 def _conflict() -> ApplicationError:

@@ -1,0 +1,58 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+UV ?= uv
+TESTS ?= tests
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint bench compose-check lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## watch repair cases live and die on real servers
+	@$(BIN)/standpipe demo
+
+serve: $(READY) ## run the servers and a worker, data in .standpipe/, until Ctrl-C
+	@$(BIN)/standpipe up
+
+test: $(READY) ## run the tests on real servers; TESTS=tests/lifecycles for a part of them
+	@$(BIN)/pytest -q -n 2 --dist loadfile $(TESTS)
+
+lint: $(READY) ## check style, purity of the rules, and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(READY) ## measure side by side; takes a while
+	@$(BIN)/python -m bench
+
+compose-check: $(READY) ## check docker-compose.yml against the Compose specification
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+lock: ## renew requirements.lock from pyproject.toml (needs uv)
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: install it, or say make lock UV=path'; exit 1; }
+	@$(UV) pip compile pyproject.toml --group dev --group bench --upgrade --quiet \
+		--universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+
+clean: ## remove what can be made again; .standpipe/ with its data stays
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo '$(PYTHON) is not Python 3.11 or newer: say make PYTHON=python3.12, or where it is'; \
+		exit 1; }
+	@echo 'Installing into $(VENV), once:'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@set -o pipefail; $(PIP) install --require-hashes -r requirements.lock 2>&1 \
+		| tee $(VENV)/install.log \
+		| awk '/^Collecting/ { printf "."; fflush() } END { print "" }' \
+		|| { tail -n 5 $(VENV)/install.log; exit 1; }
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $(READY)

@@ -1,0 +1,208 @@
+"""`make bench`: every figure as a ratio of two things measured in turns in the same run."""
+
+import argparse
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import asyncpg
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.cases import Cases
+from activities.database import open_pool
+from activities.event_log import EventLog
+from bench import appends, cases, rehearsal
+from bench.dbos_case import Dbos
+from bench.measure import Cpu, Line, Report, Way, percentile, rate
+from gateway.policies import content_of
+from stack import Stack, connect_temporal, url_as
+from stack.postgres import programs
+from worker import build_worker
+
+ORGANISATION = "bench"
+AT_ONCE = 16
+
+
+class Ground:
+    """One embedded stack with a worker of ours on it."""
+
+    def __init__(self, folder: Path, *, tuned: bool) -> None:
+        self.stack = Stack(folder, tuned=tuned, temporal_port=0, ui_port=0)
+        self.client: Client
+        self.log: EventLog
+        self.cases: Cases
+
+    async def enter(self, until: AsyncExitStack) -> None:
+        await until.enter_async_context(self.stack)
+        self.client = await connect_temporal(self.stack.endpoints)
+        pool = await open_pool(self.stack.endpoints.database_url, min_size=8, max_size=32)
+        until.push_async_callback(pool.close)
+        self.log = EventLog(pool)
+        self.cases = Cases(self.client, self.log, ORGANISATION, "bench")
+        await until.enter_async_context(self.worker("bench"))
+
+    def worker(self, task_queue: str, *workflows: type) -> Worker:
+        return build_worker(
+            self.client,
+            self.log,
+            organisation=ORGANISATION,
+            task_queue=task_queue,
+            workflows=workflows or None,
+            more_activities=[cases.nothing],
+        )
+
+
+async def lifecycles(report: Report, tuned: Ground, policy: str, dbos: Dbos, count: int) -> None:
+    ordinary = Cases(tuned.client, tuned.log, ORGANISATION, "bench-ordinary")
+    lives = {
+        "standpipe": cases.ours(tuned.cases, policy),
+        "bare": cases.bare(tuned.client, "bench-bare"),
+        "ordinary activities": cases.ours(ordinary, policy),
+        "DBOS": dbos.live(ORGANISATION, policy),
+    }
+
+    def throughput(live: cases.Live) -> Way:
+        return lambda: rate(count, lambda: cases.many(live, count, AT_ONCE))
+
+    per_second = await report.interleaved(
+        "lifecycles per second", {name: throughput(live) for name, live in lives.items()}
+    )
+    for name, goal in {"bare": 0.8, "ordinary activities": 1.5, "DBOS": 2.0}.items():
+        report.lines.append(
+            Line(
+                f"repair lifecycle, {AT_ONCE} at a time, against {name}",
+                per_second["standpipe"],
+                per_second[name],
+                "cases/s",
+                goal,
+            )
+        )
+
+    def alone(live: cases.Live, share: int) -> Way:
+        async def way() -> float:
+            return percentile(await cases.many(live, max(4, count // 6), 1), share)
+
+        return way
+
+    for share in (50, 95):
+        took = await report.interleaved(
+            f"command round trip p{share}",
+            {name: alone(lives[name], share) for name in ("standpipe", "bare")},
+        )
+        report.lines.append(
+            Line(
+                f"command round trip alone, p{share}, against a bare Update",
+                took["standpipe"],
+                took["bare"],
+                "ms",
+                1.4,
+                at_most=True,
+            )
+        )
+
+
+async def servers(report: Report, tuned: Ground, stock: Ground, policy: str, count: int) -> None:
+    def throughput(ground: Ground, count: int) -> Way:
+        live = cases.ours(ground.cases, policy)
+        return lambda: rate(count, lambda: cases.many(live, count, AT_ONCE))
+
+    per_second = await report.interleaved(
+        "embedded server",
+        {"tuned": throughput(tuned, count), "stock": throughput(stock, max(8, count // 4))},
+    )
+    report.lines.append(
+        Line(
+            "tuned embedded server against the stock one",
+            per_second["tuned"],
+            per_second["stock"],
+            "cases/s",
+            2.0,
+        )
+    )
+
+
+async def cpu(report: Report, tuned: Ground, policy: str, count: int) -> None:
+    """Where the CPU goes, per lifecycle."""
+    look = Cpu({**tuned.stack.pids, "worker and client": os.getpid()})
+    await cases.many(cases.ours(tuned.cases, policy), count, AT_ONCE)
+    spent = {name: round(1000 * seconds / count, 1) for name, seconds in look.since().items()}
+    report.facts["CPU ms per lifecycle"] = spent
+    report.console.print(f"CPU ms per lifecycle: {spent}")
+
+
+async def log_appends(report: Report, tuned: Ground, policy: str, seconds: int) -> None:
+    admin = str(tuned.stack.endpoints.admin_url)
+    await appends.prepare(admin)
+    for connections in (1, 8, 32):
+        per_second = await report.interleaved(
+            f"appends, {connections} connections",
+            {
+                "sets of 20": lambda n=connections: appends.append_sets(
+                    tuned.log, policy, n, seconds
+                ),
+                "pgbench": lambda n=connections: appends.pgbench(
+                    programs() / "pgbench", admin, n, seconds
+                ),
+            },
+        )
+        report.lines.append(
+            Line(
+                f"appends in sets of 20 against pgbench inserts, {connections} connections",
+                per_second["sets of 20"],
+                per_second["pgbench"],
+                "events/s",
+                2.5,
+            )
+        )
+
+
+async def main(quick: bool, as_json: bool, only: str | None) -> int:
+    report = Report(rounds=1 if quick else 5)
+    count = 16 if quick else 96
+    policy = content_of("gas", Path("policies"))
+    async with AsyncExitStack() as until:
+        folder = Path(until.enter_context(TemporaryDirectory(prefix="standpipe-bench-")))
+        report.console.print("Starting the tuned server and the stock one ...")
+        tuned, stock = Ground(folder / "tuned", tuned=True), Ground(folder / "stock", tuned=False)
+        await tuned.enter(until)
+        await stock.enter(until)
+        await until.enter_async_context(tuned.worker("bench-bare", cases.BareWorkflow))
+        await until.enter_async_context(tuned.worker("bench-ordinary", cases.OrdinaryWorkflow))
+        dbos = Dbos(tuned.log, await _database(str(tuned.stack.endpoints.admin_url), "dbos"))
+        until.callback(dbos.close)
+        parts = {
+            "lifecycles": lambda: lifecycles(report, tuned, policy, dbos, count),
+            "cpu": lambda: cpu(report, tuned, policy, count),
+            "servers": lambda: servers(report, tuned, stock, policy, count),
+            "appends": lambda: log_appends(report, tuned, policy, 1 if quick else 3),
+            "rehearsal": lambda: rehearsal.compare(report, tuned.cases, tuned.log, policy, quick),
+        }
+        for name, part in parts.items():
+            if only in (None, name):
+                await part()
+    report.show(as_json)
+    return 0
+
+
+async def _database(admin_url: str, name: str) -> str:
+    connection = await asyncpg.connect(url_as(admin_url, database="postgres"))
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    return url_as(admin_url, database=name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one small round: does it run at all")
+    parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
+    parser.add_argument("--only", help="one part: lifecycles, cpu, servers, appends or rehearsal")
+    given = parser.parse_args()
+    code = asyncio.run(main(given.quick, given.json, given.only))
+    sys.stdout.flush()
+    os._exit(code)  # a process with a Temporal worker may abort as the interpreter ends

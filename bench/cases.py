@@ -1,0 +1,145 @@
+"""The same repair, seven commands long, in four ways: ours, bare Temporal, ordinary activities, DBOS."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from temporalio import activity, workflow
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.cases import Cases
+    from schemas.envelope import AppendRequest, AppendResult, Json
+    from workflows.case import FOREVER, LOCAL, CaseWorkflow
+
+CLERK = {"subject": "c-1041", "role": "clerk", "proof": "local"}
+PARTY = "party-bench"
+
+LIFE: list[tuple[str, Json]] = [
+    (
+        "ReportRepair",
+        {
+            "channel": "phone",
+            "category": "no-gas",
+            "district": "north",
+            "party": PARTY,
+            "recorded": ["name", "address", "phone"],
+        },
+    ),
+    ("TriageRepair", {"category": "no-gas", "severity": "common"}),
+    ("DispatchCrew", {"crew": "k-7"}),
+    ("AcceptJob", {"crew": "k-7"}),
+    ("RecordArrival", {"crew": "k-7"}),
+    ("CompleteRepair", {"work": ["valve-replaced"], "evidence": ["photo-1"]}),
+    ("RecordCallback", {"party": PARTY, "consent": True, "result": "satisfied"}),
+]
+
+Live = Callable[[str], Awaitable[list[float]]]
+"""Lives one case under a new id and returns the milliseconds of each command but the first."""
+
+
+def envelope(name: str, body: Json) -> Json:
+    return {"id": f"bench/{uuid4().hex}", "actor": CLERK, "body": {"type": name, **body}}
+
+
+def ours(cases: Cases, policy: str) -> Live:
+    async def live(name: str) -> list[float]:
+        case_id = f"repair-{name}"
+        await cases.open(case_id, policy, envelope(*LIFE[0]))
+        took: list[float] = []
+        for command in LIFE[1:]:
+            begin = time.perf_counter()
+            await cases.send(case_id, envelope(*command))
+            took.append((time.perf_counter() - begin) * 1000)
+        return took
+
+    return live
+
+
+@activity.defn(name="nothing")
+async def nothing() -> None:
+    """A local activity that does nothing."""
+
+
+@workflow.defn(name="BareWorkflow")
+class BareWorkflow:
+    """As many Updates as a repair has, each with one local activity that does nothing."""
+
+    def __init__(self) -> None:
+        self._done = 0
+
+    @workflow.run
+    async def run(self, case: Any) -> str:
+        await workflow.wait_condition(lambda: self._done >= len(LIFE))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return "Closed"
+
+    @workflow.update
+    async def command(self, raw: Any) -> str:
+        await workflow.execute_local_activity("nothing", **LOCAL)
+        self._done += 1
+        return "done"
+
+
+@workflow.defn(name="RepairWorkflow")
+class OrdinaryWorkflow(CaseWorkflow):
+    """Our repair, but each append is an ordinary activity."""
+
+    @workflow.init
+    def __init__(self, case: Any) -> None:
+        super().__init__(case)
+
+    @workflow.run
+    async def run(self, case: Any) -> str:
+        return await self.live()
+
+    async def _append(self, request: AppendRequest) -> AppendResult:
+        return await workflow.execute_activity(
+            "append_events",
+            request,
+            result_type=AppendResult,
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=FOREVER,
+        )
+
+
+def bare(client: Client, task_queue: str) -> Live:
+    async def live(name: str) -> list[float]:
+        start = WithStartWorkflowOperation(
+            "BareWorkflow",
+            {},
+            id=f"bare-{name}",
+            task_queue=task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        await client.execute_update_with_start_workflow(
+            "command", envelope(*LIFE[0]), start_workflow_operation=start
+        )
+        handle = client.get_workflow_handle(f"bare-{name}")
+        took: list[float] = []
+        for command in LIFE[1:]:
+            begin = time.perf_counter()
+            await handle.execute_update("command", envelope(*command))
+            took.append((time.perf_counter() - begin) * 1000)
+        return took
+
+    return live
+
+
+async def many(live: Live, count: int, at_once: int) -> list[float]:
+    """Live `count` cases, `at_once` at a time; the milliseconds of all their commands."""
+    names = iter([uuid4().hex for _ in range(count)])
+    took: list[float] = []
+
+    async def one_after_another() -> None:
+        for name in names:
+            took.extend(await live(name))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(one_after_another())
+    return took

@@ -1,0 +1,257 @@
+"""Commands from words: which there are, which fields they have, and everything wrong with an input.
+
+Works on the models alone, so a new command in `schemas/` is known here without a line.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.base import Actor, CaseId, Command, CommandId, PartyId, Role, Subject, UtcTime
+from schemas.envelope import Json
+from schemas.repair import RepairCommand
+
+NOT_FOR_PEOPLE = (
+    "ReportRepair",  # opens a case: `repair report`
+    "DeadlinePassed",  # the clock's
+    "RecordAnswer",  # cases to each other
+    "AdoptReport",
+    "ReleaseReport",
+    "RecordFaultCleared",
+)
+_UNIONS: Mapping[str, Any] = {"repair": RepairCommand}
+
+
+class Invalid(Exception):
+    """An input with everything that is wrong with it; no reason repeats the input."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(dict.fromkeys(reasons))
+        super().__init__(" ".join(self.reasons))
+
+
+class Field(NamedTuple):
+    """A field of a command, as an option on the command line."""
+
+    name: str
+    required: bool
+    form: str
+    """What its value looks like."""
+    many: bool
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def case_id(text: str) -> str:
+    """A case's id, checked. Raises `Invalid`."""
+    try:
+        return TypeAdapter(CaseId).validate_python(text)
+    except ValidationError:
+        raise Invalid(["CASE: must look like repair-1f2e3d (see `standpipe case list`)."]) from None
+
+
+def party_id(text: str) -> str:
+    """A party's id, checked. Raises `Invalid`."""
+    try:
+        return TypeAdapter(PartyId).validate_python(text)
+    except ValidationError:
+        raise Invalid(["PARTY: must look like party-1f2e3d."]) from None
+
+
+def models(kind: str) -> dict[str, type[Command]]:
+    """The commands that people may send to a kind of case, by name."""
+    union = get_args(get_args(_UNIONS[kind])[0])
+    named = {str(m.model_fields["type"].default): m for m in union}
+    return {name: model for name, model in named.items() if name not in NOT_FOR_PEOPLE}
+
+
+def find(kind: str, name: str) -> tuple[str, type[Command]]:
+    """A command by its name: RecordArrival, record-arrival. Raises `Invalid` with near ones."""
+    known = models(kind)
+    plain = {_plain(k): k for k in known}
+    if found := plain.get(_plain(name)):
+        return found, known[found]
+    near = [plain[n] for n in difflib.get_close_matches(_plain(name), plain, n=3)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}."
+    raise Invalid([f"NAME: no such command for a {kind}; {hint}"])
+
+
+def fields(model: type[Command]) -> list[Field]:
+    """The fields that somebody gives, in order; the parts of a composed one each by itself."""
+    schema = model.model_json_schema()
+    found: list[Field] = []
+    for name, part in schema["properties"].items():
+        whole = _resolved(part, schema)
+        required = name in schema.get("required", ())
+        for inner, piece in whole.get("properties", {"": whole}).items():
+            field = f"{name}.{inner}" if inner else name
+            found.append(Field(field, required, _form(piece), piece.get("type") == "array"))
+    return [field for field in found if field.name != "type"]
+
+
+def usage(model: type[Command]) -> str:
+    """The fields as one line: `--crew SUBJECT [--receipt REFERENCE]`."""
+    parts: list[str] = []
+    for field in fields(model):
+        shown = field.option if field.form == YES else f"{field.option} {field.form}"
+        parts.append(shown if field.required else f"[{shown}]")
+    return " ".join(parts)
+
+
+def options(words: Sequence[str], known: Sequence[Field]) -> tuple[Json, list[str]]:
+    """`--key value`, `--key=value`, `--flag`, `--a.b value` as fields, and what cannot be read."""
+    found: Json = {}
+    wrong: list[str] = []
+    forms = {field.option: field for field in known}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) < 3:
+            wrong.append("a value stands alone: every value follows its --option")
+            continue
+        option, given, value = word.partition("=")
+        field = forms.get(option)
+        if not given:
+            if rest and not rest[0].startswith("--"):
+                value = rest.pop(0)
+            elif field is not None and field.form == YES:
+                value = "true"
+            else:
+                wrong.append(f"{_safe(option)}: give it a value")
+                continue
+        _put(found, field, option.removeprefix("--").replace("-", "_"), value)
+    return found, wrong
+
+
+def body(model: type[Command], name: str, given: Json) -> Json:
+    """The command's checked JSON. Raises `Invalid` with every wrong field and the right form."""
+    known = {field.name: field for field in fields(model)}
+    try:
+        return model.model_validate({**given, "type": name}).model_dump(mode="json")
+    except ValidationError as error:
+        raise Invalid([_reason(item, known, name) for item in _details(error)]) from None
+
+
+def envelope(
+    command: Json, command_id: str, subject: str, role: str, occurred_at: str | None
+) -> Json:
+    """The whole command, checked. Raises `Invalid` with everything wrong around its body."""
+    wrong: list[str] = []
+    checks: tuple[tuple[TypeAdapter[Any], object, str], ...] = (
+        (TypeAdapter(CommandId), command_id, "--id: letters, digits and :/._#+- only, 200 at most"),
+        (
+            TypeAdapter(Subject),
+            subject,
+            "--as: a staff number: letters, digits and ._:- only, 64 at most",
+        ),
+        (TypeAdapter[Any](Role), role, f"--role: one of {', '.join(get_args(Role))}"),
+    )
+    for kind, value, what in checks:
+        try:
+            kind.validate_python(value)
+        except ValidationError:
+            wrong.append(what)
+    at: datetime | None = None
+    try:
+        at = None if occurred_at is None else TypeAdapter(UtcTime).validate_python(occurred_at)
+    except ValidationError:
+        wrong.append("--occurred-at: a time with its zone, for example 2026-05-01T08:00:00+08:00")
+    if wrong:
+        raise Invalid(wrong)
+    actor = Actor.model_validate({"subject": subject, "role": role, "proof": "local"})
+    return {
+        "id": command_id,
+        "actor": actor.model_dump(mode="json"),
+        "occurred_at": None if at is None else at.isoformat(),
+        "body": command,
+    }
+
+
+def _put(found: Json, field: Field | None, name: str, value: str) -> None:
+    top, _, inner = name.partition(".")
+    if field is not None and field.many:
+        found[name] = [*found.get(name, []), *(v for v in value.split(",") if v)]
+    elif field is not None and inner:
+        found.setdefault(top, {})[inner] = value
+    else:
+        found[name] = value
+
+
+def _details(error: ValidationError) -> list[Any]:
+    return list(error.errors(include_url=False, include_input=False))
+
+
+def _reason(item: Any, known: Mapping[str, Field], name: str) -> str:
+    where = [str(part) for part in item["loc"] if isinstance(part, str)]
+    field = known.get(".".join(where)) or known.get(where[0] if where else "")
+    if field is None and item["type"] == "missing":
+        parts = [f.option for f in known.values() if f.name.startswith(f"{where[0]}.")]
+        return f"{' and '.join(parts)}: missing"
+    if field is None:
+        has = ", ".join(f.option for f in known.values()) or "none"
+        return f"--{_safe('.'.join(where))}: no field of {name}, which has {has}"
+    what = _HELP.get(field.form.removesuffix("[,…]"), f"one of {field.form.replace('|', ', ')}")
+    if item["type"] == "missing":
+        return f"{field.option}: missing; give {what}"
+    if item["type"] == "value_error":
+        return f"{field.option}: {item['msg'].removeprefix('Value error, ')}"
+    if item["type"] == "too_short":
+        return f"{field.option}: give at least one"
+    return f"{field.option}: must be {what}"
+
+
+def _safe(text: str) -> str:
+    """A name that somebody typed, without whatever else it may hold."""
+    kept = "".join(c for c in text if c.isascii() and (c.isalnum() or c in "-_."))
+    return kept[:40] or "?"
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").casefold()
+
+
+def _resolved(part: Json, schema: Json) -> Json:
+    """A field's own schema, without references and without the null of an optional one."""
+    if "anyOf" in part:
+        return _resolved(next(p for p in part["anyOf"] if p.get("type") != "null"), schema)
+    if "$ref" in part:
+        return _resolved(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
+    return part
+
+
+YES = "yes|no"
+_FORMS = {
+    "^(repair": "CASE",
+    "^party-": "PARTY",
+    "^[a-z0-9][a-z0-9_.-]": "WORD",
+    "^[A-Za-z0-9][A-Za-z0-9._:-]": "WHO",
+    "^[A-Za-z0-9][A-Za-z0-9:/._#-]": "REFERENCE",
+}
+"""How the pattern of an identifier begins, and its name in a usage line."""
+_HELP = {
+    "CASE": "a case, such as repair-1f2e3d",
+    "PARTY": "a party, such as party-1f2e3d",
+    "WORD": "a word from a code list, such as no_answer: small letters, digits and _.-",
+    "WHO": "a staff number, crew or unit, such as crew-7: letters, digits and ._:-",
+    "REFERENCE": "where it is kept, such as photo:4711: letters, digits and :/._#-",
+    "TIME": "a time with its zone, such as 2026-05-01T08:00:00+08:00",
+    YES: "yes or no",
+}
+
+
+def _form(schema: Json) -> str:
+    if "enum" in schema:
+        return "|".join(str(v) for v in schema["enum"])
+    if schema.get("type") == "boolean":
+        return YES
+    if schema.get("type") == "array":
+        return f"{_form(schema['items'])}[,…]"
+    if schema.get("format") == "date-time":
+        return "TIME"
+    pattern = str(schema.get("pattern", ""))
+    return next((form for start, form in _FORMS.items() if pattern.startswith(start)), "TEXT")

@@ -1,0 +1,106 @@
+"""Opens a repair: the customer's particulars go to the vault, the case knows only an opaque id.
+
+Nothing is left half done: a report that the rules refuse is refused before anything is stored, and
+one that the case refuses after all takes its particulars with it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, uuid5
+
+from activities.cases import Cases, Conflict
+from activities.vault import PartyUnknown, Vault
+from lifecycles.decisions import Rejected
+from lifecycles.lifecycle import LIFECYCLES, plan
+from lifecycles.policies import pinned
+from schemas.envelope import CommandOutcome, Json
+from schemas.party import Party
+
+CONTACT = ("name", "address", "phone")
+
+
+class Opened(NamedTuple):
+    """A repair that was reported."""
+
+    case_id: str
+    party_id: str | None
+    outcome: CommandOutcome
+
+
+def case_of(organisation: str, command_id: str) -> str:
+    """The case that a report opens: the same report again is the same case."""
+    return f"repair-{_opaque(organisation, 'case', command_id)}"
+
+
+def party_of(organisation: str, command_id: str) -> str:
+    """The party that a report brings with it."""
+    return f"party-{_opaque(organisation, 'party', command_id)}"
+
+
+def on_record(party: Party) -> dict[str, object]:
+    """What a case may know of a party: which particulars there are, and whether it goes first."""
+    kept: Mapping[str, object] = {name: getattr(party, name) for name in CONTACT}
+    return {
+        "recorded": [name for name in CONTACT if kept[name] is not None],
+        "priority": party.special_care,
+    }
+
+
+async def report(
+    cases: Cases,
+    vault: Vault,
+    organisation: str,
+    policy: str,
+    command: Json,
+    party: Party | None,
+    now: datetime,
+) -> Opened:
+    """Report a repair by a ReportRepair envelope; what is on record of the party is filled in.
+
+    With `party`, its particulars are kept under a new id first; else the envelope may name one that
+    the vault knows. Raises `Rejected` with every reason, `Conflict` where the command's id was used
+    for another report, VaultError where the party is unknown or erased.
+    """
+    case_id = case_of(organisation, command["id"])
+    named: str | None = command["body"].get("party")
+    party_id = named if party is None else party_of(organisation, command["id"])
+    if party_id is not None:
+        particulars = party or await vault.show(organisation, party_id)
+        about = {"party": party_id, **on_record(particulars)}
+        command = {**command, "body": {**command["body"], **about}}
+    _refuse(case_id, organisation, policy, command, now)
+    new = False
+    if party is not None and party_id is not None:
+        new = await _keep(vault, organisation, party_id, party)
+    try:
+        outcome = await cases.open(case_id, policy, command)
+    except (Rejected, Conflict):
+        if new and party_id is not None:
+            await vault.erase(organisation, party_id)
+        raise
+    return Opened(case_id, party_id, outcome)
+
+
+async def _keep(vault: Vault, organisation: str, party_id: str, party: Party) -> bool:
+    """Put a party into the vault; False if this very report did so before."""
+    try:
+        known = await vault.show(organisation, party_id)
+    except PartyUnknown:
+        await vault.put(organisation, party_id, party)
+        return True
+    if known != party:
+        raise Conflict("This id was used with other particulars; report it under a new id.")
+    return False
+
+
+def _refuse(case_id: str, organisation: str, policy: str, command: Json, now: datetime) -> None:
+    lifecycle = LIFECYCLES["repair"]
+    state = lifecycle.initial(case_id, organisation, *pinned(policy))
+    made = plan(lifecycle, state, 0, [lifecycle.command(command)], now)
+    for _, reasons in made.refused:
+        raise Rejected(reasons)
+
+
+def _opaque(*parts: str) -> str:
+    return uuid5(NAMESPACE_URL, "/".join(("standpipe", *parts))).hex[:16]

@@ -1,0 +1,1 @@
+"""The command line: the gateway's verbs for people and scripts on a terminal."""

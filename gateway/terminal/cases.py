@@ -1,0 +1,183 @@
+"""`standpipe case …`: cases listed, shown and watched, from the log alone."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from gateway import commands
+from gateway.drawing import draw, drawn_next, event_lines, table
+from gateway.session import Session
+from gateway.terminal.output import AsJson, Exit, out, run, show
+from gateway.timeline import Timeline
+from gateway.words import owner_words, span
+from schemas.base import Owner
+from schemas.read_models import CaseFilter, CaseRow
+from schemas.repair import Stage
+from settings import Settings
+
+POLL_SECONDS = 0.5
+PAGE = 500
+
+app = typer.Typer(no_args_is_help=True, help="List, show and watch cases.")
+
+CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="Such as repair-1f2e3d.")]
+
+
+@app.command("list")
+def list_cases(
+    stage: Annotated[
+        Stage | None, typer.Option(case_sensitive=False, help="Only at this stage.")
+    ] = None,
+    district: Annotated[str | None, typer.Option(help="Only in this district.")] = None,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Only cases that have not ended.")
+    ] = False,
+    late: Annotated[
+        bool, typer.Option("--late", help="Only where a broken promise is still owed.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many at most.")] = 50,
+    after: Annotated[
+        str, typer.Option(metavar="CASE", help="Go on after this case: the last one's `next`.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List cases by id.
+
+    JSON: {"cases": [case, …], "next": CASE or null}; each case has its commitments.
+    """
+    filters = CaseFilter(stage=stage, district=district, final=False if only_open else None)
+    rows, more = run(_list(filters, late, limit, after), as_json=as_json)
+    show(
+        {"cases": rows, "next": rows[-1].case_id if more else None},
+        _drawn_list(rows, more),
+        as_json=as_json,
+    )
+
+
+async def _list(
+    filters: CaseFilter, late: bool, limit: int, after: str
+) -> tuple[list[CaseRow], bool]:
+    found: list[CaseRow] = []
+    async with Session(Settings()) as session:
+        while len(found) <= limit:
+            page = await session.log.list_cases(
+                session.organisation, filters, after=after, limit=PAGE if late else limit + 1
+            )
+            found += [row for row in page if not late or _owed_late(row)]
+            if len(page) < (PAGE if late else limit + 1):
+                break
+            after = page[-1].case_id
+    return found[:limit], len(found) > limit
+
+
+def _owed_late(row: CaseRow) -> bool:
+    return any(c.state == "broken" and c.ended_at is None for c in row.commitments)
+
+
+def _drawn_list(rows: list[CaseRow], more: bool) -> Group:
+    now = datetime.now(UTC)
+    drawn = table("Case", "Stage", "Fault", "With", "Owed first")
+    drawn.columns[0].no_wrap = True
+    for row in rows:
+        owner = None
+        if row.owner_kind and row.owner:
+            owner = Owner.model_validate({"kind": row.owner_kind, "id": row.owner})
+        fault = f"{row.category}, {row.severity}, {row.district}"
+        care = " (special care)" if row.priority else ""
+        with_whom = "" if row.final else owner_words(owner)
+        drawn.add_row(row.case_id, row.stage, fault + care, with_whom, _owed(row, now))
+    if not rows:
+        return Group(Text("No such case. Open one with `standpipe repair report …`."))
+    last = rows[-1].case_id
+    hint = f"More: add --after {last}" if more else f"{len(rows)} cases"
+    return Group(drawn, Text(f"{hint}. One in full: standpipe case show {last}"))
+
+
+def _owed(row: CaseRow, now: datetime) -> Text:
+    owed = [
+        c
+        for c in row.commitments
+        if c.state == "running" or (c.state == "broken" and c.ended_at is None)
+    ]
+    if not owed or row.closed_at:
+        return Text("")
+    first = min(owed, key=lambda c: c.due)
+    if first.due < now:
+        return Text(f"{first.id}, {span(now - first.due)} late", style="red")
+    return Text(f"{first.id}, {span(first.due - now)} left")
+
+
+@app.command("show")
+def show_case(
+    case: CaseArgument,
+    ahead: Annotated[
+        int, typer.Option(min=0, max=100, help="So many of the clock's next steps.")
+    ] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a case's timeline: what happened, what is owed, what comes next, unless.
+
+    JSON: the timeline, with "events", "commitments", "next", "possible" and the folded "state".
+    """
+
+    async def work() -> Timeline:
+        async with Session(Settings()) as session:
+            return await session.timeline(commands.case_id(case), ahead=ahead)
+
+    shown = run(work(), as_json=as_json)
+    show(shown, draw(shown), as_json=as_json)
+
+
+@app.command("watch")
+def watch_case(case: CaseArgument, as_json: AsJson = False) -> None:
+    """Follow a case live until it ends, or until Ctrl-C.
+
+    JSON: one event a line, as in `case show`.
+    """
+    try:
+        run(_watch(case, as_json), as_json=as_json)
+    except typer.Exit as ended:
+        if ended.exit_code != Exit.INTERRUPTED:
+            raise
+
+
+async def _watch(case: str, as_json: bool) -> None:
+    async with Session(Settings()) as session:
+        before = await session.log.read_stream(session.organisation, commands.case_id(case))
+        position = before[-1].position if before else 0
+        version = 0
+        while True:
+            shown = await session.timeline(case)
+            _tell(shown, version, as_json)
+            version = shown.version
+            if shown.ended and not shown.state["requests"]:
+                return
+            position = await _news(session, case, position)
+
+
+async def _news(session: Session, case: str, position: int) -> int:
+    """Wait until the log holds something new of the case; returns how far the log was read."""
+    while True:
+        events = await session.log.tail(session.organisation, position, PAGE)
+        position = events[-1].position if events else position
+        if any(e.stream == case for e in events):
+            return position
+        if not events:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _tell(shown: Timeline, after: int, as_json: bool) -> None:
+    fresh = [e for e in shown.events if e.version > after]
+    if as_json:
+        for e in fresh:
+            print(e.model_dump_json(), flush=True)
+        return
+    if after == 0:
+        out.print(Text.assemble((shown.case_id, "bold"), f"  all times {shown.time_zone}"))
+    out.print(event_lines(shown, fresh))
+    if shown.ended or after == 0:
+        out.print(drawn_next(shown))

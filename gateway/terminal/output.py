@@ -1,0 +1,234 @@
+"""How commands end: results on stdout, all else on stderr, one clear error, an exit code."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from typing import Annotated, Any, NoReturn, TypeVar, cast
+
+import asyncpg
+import typer
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from temporalio.service import RPCError
+from typer.core import TyperGroup
+
+from activities.cases import Conflict
+from activities.database import DatabaseUnavailable
+from activities.migrations import MigrationError
+from activities.vault import VaultError
+from gateway.commands import Invalid
+from gateway.importing import NothingRecorded
+from gateway.mappings import FilingError
+from gateway.policies import PolicyError
+from gateway.session import NoSuchCase
+from lifecycles.decisions import Rejected
+from settings import SettingsError
+from stack import StackError
+
+T = TypeVar("T")
+
+WORKER_SECONDS = 30.0
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON alone on standard output.", show_default=False)
+]
+
+
+class Exit(IntEnum):
+    """Exit codes, as `standpipe --help` tells them."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_INPUT = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+"""Typer keeps its name to itself."""
+
+
+class Verbs(TyperGroup):
+    """The verbs, which in an error never repeat what was typed: it may be personal."""
+
+    def invoke(self, ctx: Any) -> Any:
+        words = list(ctx.args)
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            error.message = _without_values(error.message, words)
+            raise
+
+
+def _without_values(message: str, words: list[str]) -> str:
+    if message.startswith("Got unexpected extra"):
+        return "Some words belong to no option: put a value with spaces into quotes."
+    values = {w.partition("=")[2] if w.startswith("-") else w for w in words}
+    for value in sorted(values - {""}, key=len, reverse=True):
+        message = message.replace(repr(value), "'…'")
+    return message
+
+
+class Failure(Exception):
+    """A command that cannot be done: why, with every reason, and the exit code."""
+
+    def __init__(
+        self, code: Exit, message: str, reasons: Iterable[str] = (), *, refused: bool = False
+    ) -> None:
+        self.code = code
+        self.kind = "refused" if refused else code.name.lower()
+        """In JSON: refused, failed, wrong_input, unreachable."""
+        self.message = message
+        self.reasons = tuple(reasons)
+        super().__init__(message)
+
+
+class WrongInput(Failure):
+    """Something in what was typed, or in a file that it names, is wrong."""
+
+    def __init__(self, message: str, reasons: Iterable[str] = ()) -> None:
+        super().__init__(Exit.WRONG_INPUT, message, reasons)
+
+
+def run(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
+    """Do a command's work; what goes wrong ends the program with one message and an exit code."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except Exception as error:
+        failure = explain(error)
+        if failure is None:
+            raise
+        fail(failure, as_json=as_json)
+
+
+def explain(error: BaseException) -> Failure | None:
+    """An error as a person can use it; None for one that is a fault in Standpipe."""
+    match error:
+        case Failure():
+            return error
+        case Rejected():
+            return Failure(Exit.FAILED, "", error.reasons, refused=True)
+        case Invalid():
+            return WrongInput("", error.reasons)
+        case SettingsError() | PolicyError() | FilingError():
+            return WrongInput(str(error))
+        case StackError() | DatabaseUnavailable():
+            return Failure(Exit.UNREACHABLE, str(error))
+        case NothingRecorded():
+            return Failure(Exit.UNREACHABLE, str(error))
+        case NoSuchCase() | VaultError() | MigrationError():
+            return Failure(Exit.FAILED, str(error))
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedFunctionError():
+            return Failure(
+                Exit.FAILED,
+                "The database does not have this version's tables: run `standpipe migrate` first.",
+            )
+        case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InvalidCatalogNameError():
+            return Failure(
+                Exit.UNREACHABLE,
+                "PostgreSQL does not let Standpipe in: check STANDPIPE_DATABASE_URL, its role and"
+                f" password ({type(error).__name__}).",
+            )
+        case asyncpg.InsufficientPrivilegeError():
+            return Failure(
+                Exit.FAILED,
+                "This database role may not do that: set STANDPIPE_ADMIN_DATABASE_URL to one that"
+                " may.",
+            )
+        case Conflict():
+            return Failure(Exit.FAILED, str(error), refused=True)
+        case RPCError():
+            return Failure(
+                Exit.UNREACHABLE,
+                f"Temporal did not answer ({error.status.name.lower()}): is it running,"
+                " and is a worker? The same command under the same --id is safe.",
+            )
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def answered(command_id: str) -> AsyncGenerator[None]:
+    """Waits for the case as long as a person would; then says that the same id is safe."""
+    try:
+        async with asyncio.timeout(WORKER_SECONDS):
+            yield
+    except TimeoutError:
+        raise Failure(
+            Exit.UNREACHABLE,
+            f"No worker took it within {WORKER_SECONDS:.0f} seconds: does `standpipe up` or"
+            " `standpipe worker` run? It may still be carried out, so send it again with"
+            f" --id {command_id}: then it is done once.",
+        ) from None
+
+
+def fail(failure: Failure, *, as_json: bool = False) -> NoReturn:
+    """Say what is wrong, all of it, and end."""
+    # Plain lines rather than a table: people copy them, and scripts read them.
+    words = failure.kind.replace("_", " ").capitalize()
+    err.print(f"[bold red]{words}:[/] ", end="")
+    reasons = failure.reasons
+    if len(reasons) == 1 and not failure.message:
+        err.print(reasons[0], markup=False, soft_wrap=True)
+    else:
+        err.print(failure.message, markup=False, soft_wrap=True)
+        for reason in reasons:
+            err.print(f"  - {reason}", markup=False, soft_wrap=True)
+    if as_json:
+        show_json({"error": failure.kind, "message": failure.message, "reasons": reasons})
+    raise typer.Exit(failure.code)
+
+
+def show(value: object, drawn: RenderableType, *, as_json: bool) -> None:
+    """A result: as JSON, or drawn for people."""
+    if as_json:
+        show_json(value)
+    else:
+        out.print(drawn)
+
+
+def show_json(value: object) -> None:
+    """JSON on standard output; models as `mode="json"` dumps them."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=2), flush=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def say(text: str) -> None:
+    """A word to the person, on stderr: never part of the result."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def progress(*, auto_refresh: bool = True) -> Progress:
+    """Progress bars on stderr, for tasks with a `note`; silent where nobody looks."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err,
+        transient=True,
+        auto_refresh=auto_refresh,
+        disable=not err.is_terminal,
+    )

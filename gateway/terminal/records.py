@@ -1,0 +1,209 @@
+"""What the log keeps beside the cases: worklist, outbox, refusals, parties; and its read models."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from activities import rebuild as rebuilding
+from activities.canonical import canonical
+from activities.rebuild import RebuildResult
+from gateway import commands
+from gateway.drawing import table
+from gateway.session import Session
+from gateway.terminal.output import AsJson, Exit, WrongInput, run, say, show
+from gateway.words import owner_words, span
+from lifecycles.lifecycle import lifecycle_of
+from lifecycles.policies import pinned
+from schemas.base import Owner
+from schemas.envelope import CaseSummary, EventEnvelope, Json
+from schemas.party import Party, PartyNote
+from schemas.read_models import OutboxRow, RefusalRow, WorkRow
+from settings import Settings
+
+party = typer.Typer(no_args_is_help=True, help="Customers in the vault.")
+
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="So many at most.")]
+OfCase = Annotated[str | None, typer.Option("--case", metavar="CASE", help="Of this case alone.")]
+PartyArgument = Annotated[str, typer.Argument(metavar="PARTY", help="Such as party-1f2e3d.")]
+
+
+def worklist(limit: Limit = 30, as_json: AsJson = False) -> None:
+    """Open cases in the order to work on them: special care first, then the longest owed.
+
+    JSON: {"cases": [case, …]}; `waiting_since` is the earliest due time still owed.
+    """
+
+    async def work() -> list[WorkRow]:
+        async with Session(Settings()) as session:
+            return await session.log.worklist(session.organisation, limit=limit)
+
+    rows = run(work(), as_json=as_json)
+    now = datetime.now(UTC)
+    drawn = table("Case", "Stage", "Fault", "With", "Owed since")
+    drawn.columns[0].no_wrap = True
+    for row in rows:
+        owner = Owner.model_validate({"kind": row.owner_kind, "id": row.owner})
+        care = " (special care)" if row.priority else ""
+        drawn.add_row(
+            row.case_id,
+            row.stage,
+            f"{row.category}, {row.severity}, {row.district}{care}",
+            owner_words(owner),
+            _owed(row.waiting_since, now),
+        )
+    show({"cases": rows}, drawn if rows else Text("Nothing is open."), as_json=as_json)
+
+
+def _owed(since: datetime | None, now: datetime) -> Text:
+    if since is None:
+        return Text("")
+    if since < now:
+        return Text(f"{span(now - since)} late", style="red")
+    return Text(f"due in {span(since - now)}")
+
+
+def outbox(
+    case: OfCase = None,
+    after: Annotated[
+        str, typer.Option(metavar="POSITION", help="Go on after this: the last one's `next`.")
+    ] = "0/-1",
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Messages that wait to be delivered: ids and a template, nothing personal.
+
+    JSON: {"messages": [message, …], "next": POSITION or null}.
+    """
+
+    async def work() -> list[OutboxRow]:
+        position, _, ordinal = after.partition("/")
+        try:
+            place = int(position), int(ordinal or -1)
+        except ValueError:
+            raise WrongInput("--after: give a message's position, such as 120/0.") from None
+        stream = None if case is None else commands.case_id(case)
+        async with Session(Settings()) as session:
+            return await session.log.outbox(
+                session.organisation, stream=stream, after=place, limit=limit
+            )
+
+    rows = run(work(), as_json=as_json)
+    drawn = table("Position", "Case", "To", "What", "With")
+    for row in rows:
+        m = row.message
+        params = ", ".join(f"{k} {v}" for k, v in m.params.items() if v is not None and k != "case")
+        to = m.recipient if m.to == "party" else f"{m.to} {m.recipient}"
+        drawn.add_row(f"{row.position}/{row.ordinal}", row.case_id, to, m.template, params)
+    last = f"{rows[-1].position}/{rows[-1].ordinal}" if len(rows) == limit else None
+    more = f" More: add --after {last}." if last else ""
+    hint = Text(f"{len(rows)} messages; their delivery comes with the gateway.{more}")
+    show({"messages": rows, "next": last}, Group(drawn, hint) if rows else hint, as_json=as_json)
+
+
+def refusals(case: OfCase = None, limit: Limit = 50, as_json: AsJson = False) -> None:
+    """Commands that nobody waited for and that were refused, with all reasons.
+
+    JSON: {"refusals": [refusal, …]}.
+    """
+
+    async def work() -> list[RefusalRow]:
+        stream = None if case is None else commands.case_id(case)
+        async with Session(Settings()) as session:
+            return await session.log.refusals(session.organisation, stream=stream, limit=limit)
+
+    rows = run(work(), as_json=as_json)
+    drawn = table("When (UTC)", "Case", "Command", "Who", "Why")
+    for row in rows:
+        when = f"{row.refused_at:%Y-%m-%d %H:%M}"
+        drawn.add_row(when, row.stream, row.command_type, row.actor, "\n".join(row.reasons))
+    show({"refusals": rows}, drawn if rows else Text("Nothing was refused."), as_json=as_json)
+
+
+@party.command("show")
+def show_party(party_id: PartyArgument, as_json: AsJson = False) -> None:
+    """Show a customer's particulars and notes: personal, so mind who looks on.
+
+    JSON: {"party_id", "name", "phone", "address", "remarks", "special_care", "notes"}.
+    """
+
+    async def work() -> tuple[Party, list[PartyNote]]:
+        wanted = commands.party_id(party_id)
+        async with Session(Settings()) as session:
+            vault = session.vault
+            return (
+                await vault.show(session.organisation, wanted),
+                await vault.notes(session.organisation, wanted),
+            )
+
+    found, notes = run(work(), as_json=as_json)
+    drawn = table(party_id, "")
+    for name, value in found:
+        if value not in (None, False):
+            drawn.add_row(name.replace("_", " "), Text("yes" if value is True else str(value)))
+    for note in notes:
+        drawn.add_row(f"note of {note.written_at:%Y-%m-%d %H:%M} UTC", Text(note.text))
+    result = {"party_id": party_id, **found.model_dump(), "notes": notes}
+    show(result, drawn, as_json=as_json)
+
+
+@party.command("erase")
+def erase_party(
+    party_id: PartyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a customer for good: key, particulars and notes. Cases and proofs stay valid.
+
+    JSON: {"party_id", "erased_at"}.
+    """
+
+    async def work() -> datetime:
+        wanted = commands.party_id(party_id)
+        async with Session(Settings()) as session:
+            return await session.vault.erase(session.organisation, wanted)
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to ask: add --yes", param_hint="--yes")
+        typer.confirm(f"Erase {party_id} for good?", abort=True, err=True)
+    erased_at = run(work(), as_json=as_json)
+    show(
+        {"party_id": party_id, "erased_at": erased_at.isoformat()},
+        Text(f"{party_id} is erased since {erased_at:%Y-%m-%d %H:%M} UTC; nothing brings it back."),
+        as_json=as_json,
+    )
+
+
+def rebuild(as_json: AsJson = False) -> None:
+    """Fold the log into new read models, compare them with the live ones, swap. 1: they differed.
+
+    JSON: {"events", "cases", "position", "differences": [difference, …]}.
+    """
+
+    async def work() -> RebuildResult:
+        async with Session(Settings()) as session:
+            return await rebuilding.rebuild(session.admin_url, session.organisation, project, say)
+
+    result = run(work(), as_json=as_json)
+    drawn = table("Case", "Column", "Was", "Is by the log")
+    for d in result.differences:
+        drawn.add_row(d.case_id, d.column, Text(str(d.live)), Text(str(d.rebuilt)))
+    agreed = Text(
+        f"{result.cases} cases from {result.events} events: the read models agree with the log."
+    )
+    show(result, drawn if result.differences else agreed, as_json=as_json)
+    if result.differences:
+        say("The rebuilt read models are in place. Find out who changed the former ones.")
+        raise typer.Exit(Exit.FAILED)
+
+
+def project(events: list[EventEnvelope], policy: Json) -> CaseSummary:
+    """A case's summary from its events; pure."""
+    first = events[0]
+    lifecycle = lifecycle_of(first.stream)
+    state = lifecycle.initial(first.stream, "rebuilt", *pinned(canonical(policy).decode()))
+    return lifecycle.summary(lifecycle.fold(state, (lifecycle.event(e.body) for e in events)))

@@ -1,0 +1,246 @@
+"""`standpipe up`, `worker`, `migrate`, `recover` and `demo`: what runs, and starts to run again."""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.database import reached
+from activities.event_log import EventLog
+from activities.migrations import migrate as apply_migrations
+from activities.role_passwords import ROLES, set_passwords
+from gateway.commands import Invalid
+from gateway.session import Session
+from gateway.terminal.output import AsJson, WrongInput, progress, run, say, show
+from schemas.envelope import Json, OpenCase
+from settings import Settings
+from stack import Endpoints, Stack, StackError, endpoints
+from worker import build_worker
+
+CONNECTIONS = 20
+FIRST_REPORT = (
+    "standpipe repair report --channel phone --category no-gas --district north"
+    ' --name "Li Na" --phone 13800000000 --address "5 Lane 12"'
+)
+RECOVER_AT_ONCE = 32
+
+
+def up(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the data is; .standpipe if left out.")
+    ] = None,
+    time_skipping: Annotated[
+        bool, typer.Option("--time-skipping", help="Let clients fast-forward a case's clock.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Temporal's port; 0: any free one.")] = 7233,
+    ui_port: Annotated[int, typer.Option(help="Its web UI's port; 0: any free one.")] = 8233,
+    as_json: AsJson = False,
+) -> None:
+    """Run PostgreSQL, Temporal and a worker on one data directory, until Ctrl-C or SIGTERM.
+
+    JSON: one object with every address, printed when all of it runs.
+    """
+
+    async def work() -> None:
+        settings = Settings()
+        if settings.database_url is not None:
+            raise WrongInput(
+                "STANDPIPE_DATABASE_URL names a real server, and `up` runs its own: unset it, or"
+                " run `standpipe worker`."
+            )
+        if data_dir is not None:
+            settings = settings.model_copy(update={"data_dir": data_dir})
+        stack = Stack(
+            settings.data_dir,
+            time_skipping=time_skipping,
+            temporal_port=port,
+            ui_port=ui_port,
+            report=say,
+        )
+        async with stack, Session(settings, connections=CONNECTIONS) as session:
+            async with _worker(session, await session.client()):
+                found = _addresses(session)
+                show(found, _drawn_addresses(found), as_json=as_json)
+                await stack.until_stopped()
+            say("Stopping …")
+        say("Stopped. The data is kept; `standpipe up` goes on from here.")
+
+    run(work(), as_json=as_json)
+
+
+def worker() -> None:
+    """Run only a worker: on the servers that the environment names, or beside a running `up`."""
+
+    async def work() -> None:
+        settings = Settings()
+        async with Session(settings, connections=CONNECTIONS) as session:
+            await session.check_schema()
+            client = await session.client()
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            async with _worker(session, client):
+                say(
+                    f"A worker runs for {session.organisation} on task queue"
+                    f" {settings.task_queue}, at {session.endpoints.temporal_address}."
+                    " Stop it with Ctrl-C or SIGTERM."
+                )
+                await stop.wait()
+                say("Finishing what is begun …")
+        say("Stopped.")
+
+    run(work())
+
+
+def migrate(
+    role_passwords: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--role-password",
+            metavar="ROLE=FILE",
+            help="Also give this role the password that the file holds. Again for more.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database to this version: schema, roles and grants. Safe to run again.
+
+    JSON: {"applied": [migration, …], "passwords": [role, …]}.
+    """
+
+    async def work() -> Json:
+        settings = Settings()
+        passwords = _passwords(role_passwords or [])
+        admin_url = settings.migration_database_url()
+        if admin_url is None and settings.database_url is not None:
+            raise WrongInput("Set STANDPIPE_ADMIN_DATABASE_URL to a role that may migrate.")
+        async with reached():
+            applied = await apply_migrations(admin_url or _admin_url(endpoints(settings)))
+        await set_passwords(admin_url or _admin_url(endpoints(settings)), passwords)
+        return {"applied": applied, "passwords": sorted(passwords)}
+
+    done = run(work(), as_json=as_json)
+    lines = [f"applied {name}" for name in done["applied"]] or ["The schema is up to date."]
+    lines += [f"password set for {role}" for role in done["passwords"]]
+    show(done, Text("\n".join(lines)), as_json=as_json)
+
+
+def recover(as_json: AsJson = False) -> None:
+    """Start every open case that has no running workflow: from the log, with every deadline kept.
+
+    JSON: {"open", "taken_up", "running"}.
+    """
+
+    async def work() -> Json:
+        async with Session(Settings()) as session:
+            cases = await session.cases()
+            held = await session.log.open_cases(session.organisation)
+            room = asyncio.Semaphore(RECOVER_AT_ONCE)
+            started = 0
+            with progress() as bars:
+                task = bars.add_task("taken up", total=len(held), note="")
+
+                async def take_up(case: OpenCase) -> None:
+                    nonlocal started
+                    async with room:
+                        started += await cases.take_up(case)
+                    bars.update(task, advance=1)
+
+                await asyncio.gather(*(take_up(case) for case in held))
+            return {"open": len(held), "taken_up": started, "running": len(held) - started}
+
+    done = run(work(), as_json=as_json)
+    text = f"{done['open']} open cases: {done['taken_up']} taken up, {done['running']} ran already."
+    hint = (
+        "A worker lets them catch up now: deadlines that passed meanwhile count at their due time."
+    )
+    show(done, Text(f"{text}\n{hint}" if done["taken_up"] else text), as_json=as_json)
+
+
+def _worker(session: Session, client: Client) -> Worker:
+    return build_worker(
+        client,
+        EventLog(session.pool),
+        organisation=session.organisation,
+        task_queue=session.settings.task_queue,
+        max_cached_workflows=session.settings.max_cached_workflows,
+    )
+
+
+def _admin_url(found: Endpoints) -> str:
+    if found.admin_url is None:
+        raise StackError("Set STANDPIPE_ADMIN_DATABASE_URL to a role that may migrate.")
+    return found.admin_url
+
+
+def _passwords(given: list[str]) -> Mapping[str, str]:
+    """The roles' passwords from their files. Raises `Invalid` with all that is wrong."""
+    found: dict[str, str] = {}
+    wrong: list[str] = []
+    for pair in given:
+        role, _, file = pair.partition("=")
+        if role not in ROLES or not file:
+            wrong.append(f"--role-password: write ROLE=FILE, with one of {', '.join(ROLES)}")
+            continue
+        try:
+            password = Path(file).read_text(encoding="ascii").strip("\r\n")
+        except OSError as error:
+            wrong.append(f"--role-password: {role}: {file}: {error.strerror}")
+            continue
+        except UnicodeDecodeError:
+            password = ""
+        if not password.isprintable() or not password:
+            wrong.append(f"--role-password: {role}: {file} must hold one line of plain ASCII")
+        found[role] = password
+    if wrong:
+        raise Invalid(wrong)
+    return found
+
+
+def _addresses(session: Session) -> Json:
+    found, settings = session.endpoints, session.settings
+    return {
+        "organisation": session.organisation,
+        "ui_url": found.ui_url,
+        "temporal_address": found.temporal_address,
+        "temporal_namespace": found.temporal_namespace,
+        "task_queue": settings.task_queue,
+        "database_url": found.database_url,
+        "data_dir": str(settings.data_dir.absolute()),
+        "time_skipping": found.time_skipping,
+        "pid": found.pid,
+    }
+
+
+def _drawn_addresses(found: Json) -> Group:
+    lines = Table.grid(padding=(0, 2))
+    where = found["data_dir"]
+    for name, value in (
+        ("Temporal's web UI", found["ui_url"]),
+        ("Temporal", f"{found['temporal_address']}, namespace {found['temporal_namespace']}"),
+        ("Task queue", f"{found['task_queue']}, a worker runs in this process"),
+        ("PostgreSQL", found["database_url"]),
+        ("Data", f"{where}: postgres/, temporal.db, logs/"),
+        ("Vault key", f"{where}/key: without it customers' data is lost; keep a copy apart"),
+    ):
+        lines.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    skips = "; clients may skip time" if found["time_skipping"] else ""
+    elsewhere = ""
+    if Path(where) != Path(".standpipe").absolute():
+        elsewhere = f"\nIn other terminals first: export STANDPIPE_DATA_DIR={where}"
+    return Group(
+        Text(f"Standpipe runs for {found['organisation']}{skips}.", style="bold green"),
+        lines,
+        Text(
+            f"{elsewhere}\nReport a first repair from another terminal:\n  {FIRST_REPORT}"
+            "\nStop everything with Ctrl-C."
+        ),
+    )

@@ -1,0 +1,162 @@
+"""Who may do what: the log only grows, whoever asks; the vault shows nobody its tables."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from activities.event_log import EventLog
+from activities.log_reader import LogReader
+from activities.vault import Vault
+from schemas.envelope import Message, Refusal
+from schemas.party import Party
+from tests.activities.appends import ORGANISATION, START, decision, event, request
+from tests.conftest import Database
+
+APPEND_ONLY = ("events", "decisions", "policies", "refusals", "migrations")
+VAULT = ("parties", "party_notes")
+WORD = Message(to="crew", recipient="crew-7", template="dispatch", params={})
+CHANGES = (
+    "UPDATE {} SET {} = {} WHERE false",
+    "UPDATE {} SET {} = {}",
+    "DELETE FROM {} WHERE false",
+    "DELETE FROM {}",
+    "TRUNCATE {}",
+    "TRUNCATE {} CASCADE",
+)
+
+
+@pytest.fixture(autouse=True)
+async def filled(log: EventLog, vault: Vault) -> None:
+    """Something in every table."""
+    await log.append_events(request("repair-1", 0, decision("a", event(), messages=[(0, WORD)])))
+    await log.record_refusal(
+        Refusal(
+            organisation=ORGANISATION,
+            stream="repair-1",
+            command_id="b",
+            command_type="CloseRepair",
+            actor="crew-7",
+            refused_at=START,
+            reasons=("Fix it first.",),
+        )
+    )
+    await vault.put(ORGANISATION, "party-1", Party(name="Li"))
+    await vault.add_note(ORGANISATION, "party-1", "has a dog")
+
+
+@pytest.fixture
+async def auditor(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(
+        database.url("standpipe_auditor"), server_settings={"search_path": "standpipe"}
+    )
+    yield connection
+    await connection.close()
+
+
+async def first_column(admin: asyncpg.Connection, table: str) -> str:
+    name = await admin.fetchval(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum = 1",
+        f"standpipe.{table}",
+    )
+    assert isinstance(name, str)
+    return name
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("identity", ["superuser", "replica", "owner"])
+async def test_the_log_cannot_be_changed_even_by_those_who_may_do_anything(
+    admin: asyncpg.Connection, table: str, identity: str
+) -> None:
+    column = await first_column(admin, table)
+    before = await admin.fetch(f"SELECT * FROM {table}")
+    assert before
+    if identity == "replica":
+        await admin.execute("SET session_replication_role = replica")
+    if identity == "owner":
+        await admin.execute("SET ROLE standpipe_owner")
+    for change in CHANGES:
+        with pytest.raises(asyncpg.PostgresError, match="the log only grows") as caught:
+            await admin.execute(change.format(table, column, column))
+        assert caught.value.sqlstate == "SP003"
+    assert await admin.fetch(f"SELECT * FROM {table}") == before
+
+
+@pytest.mark.parametrize("table", ["heads", "streams"])
+async def test_where_a_log_ends_cannot_be_forgotten(admin: asyncpg.Connection, table: str) -> None:
+    for change in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
+        with pytest.raises(asyncpg.PostgresError, match="the log only grows"):
+            await admin.execute(change)
+
+
+@pytest.mark.parametrize("role", ["standpipe_worker", "standpipe_gateway", "standpipe_auditor"])
+async def test_nobody_who_logs_in_may_write_a_table(
+    database: Database, admin: asyncpg.Connection, role: str
+) -> None:
+    tables = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'standpipe'")
+    assert {row[0] for row in tables} >= {*APPEND_ONLY, *VAULT, "cases", "heads", "outbox"}
+    connection = await asyncpg.connect(
+        database.url(role), server_settings={"search_path": "standpipe"}
+    )
+    for row in tables:
+        column = await first_column(admin, row[0])
+        for change in (*CHANGES, "INSERT INTO {0} SELECT * FROM {0}", "DROP TABLE {0}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(change.format(row[0], column, column))
+    for forbidden in (
+        "SET ROLE standpipe_owner",
+        "CREATE TABLE standpipe.mine (a int)",
+        "CREATE FUNCTION standpipe.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER TABLE events DISABLE TRIGGER ALL",
+        "SET session_replication_role = replica",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(forbidden)
+    await connection.close()
+
+
+async def test_nobody_reads_the_vaults_tables(database: Database) -> None:
+    for role in ("standpipe_worker", "standpipe_gateway", "standpipe_auditor"):
+        connection = await asyncpg.connect(database.url(role))
+        for table in VAULT:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT * FROM standpipe.{table}")
+        await connection.close()
+
+
+async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault(
+    database: Database, auditor: asyncpg.Connection
+) -> None:
+    pool = await asyncpg.create_pool(
+        database.url("standpipe_auditor"), min_size=1, server_settings={"search_path": "standpipe"}
+    )
+    reader = LogReader(pool)
+    assert len(await reader.read_stream(ORGANISATION, "repair-1")) == 1
+    assert len(await reader.read_decisions(ORGANISATION, "repair-1")) == 1
+    assert len(await reader.open_cases(ORGANISATION)) == 1
+    assert len(await reader.worklist(ORGANISATION)) == 1
+    assert len(await reader.outbox(ORGANISATION)) == 1
+    assert len(await reader.refusals(ORGANISATION)) == 1
+    await pool.close()
+    functions = await auditor.fetch(
+        """
+        SELECT oid::regprocedure::text, has_function_privilege(oid, 'EXECUTE') AS allowed
+        FROM pg_proc WHERE pronamespace = 'standpipe'::regnamespace
+        """
+    )
+    assert len(functions) >= 8
+    assert [row[0] for row in functions if row["allowed"]] == []
+
+
+async def test_functions_run_on_their_own_search_path(
+    database: Database, admin: asyncpg.Connection
+) -> None:
+    # Otherwise a caller's own `events` table would be written with the owner's rights.
+    loose = await admin.fetch(
+        """
+        SELECT oid::regprocedure::text FROM pg_proc
+        WHERE pronamespace = 'standpipe'::regnamespace AND prosecdef
+            AND NOT 'search_path=standpipe, pg_temp' = ANY(coalesce(proconfig, '{}'))
+        """
+    )
+    assert loose == []

@@ -1,0 +1,354 @@
+"""What holds for every repair, whatever is asked of it, in whatever order, however late it is told."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lifecycles.commitments import attribution
+from lifecycles.lifecycle import Plan, Step, dump, plan
+from lifecycles.policies import Pinned, pinned
+from lifecycles.repair_stages import ACTIVE, ALLOWED, CLOSING, ENDED, allowed
+from schemas.commitments import Commitment
+from schemas.policy import Policy
+from schemas.repair import RepairState, Stage
+from tests.lifecycles.repair_cases import ESTATE, GAS, MONDAY, REPAIR, WATER
+
+ROOT = Path(__file__).parents[2]
+SECOND = timedelta(seconds=1)
+GAPS = [timedelta(hours=h) for h in (0, 1 / 3600, 0.1, 0.1, 0.2, 0.5, 1, 2, 5, 24, 200, 900)]
+
+
+@cache
+def wild() -> Pinned:
+    """A policy that no shipped one is like: working time everywhere, steep haste, no mercy."""
+    content = json.loads(GAS.policy.model_dump_json())
+    rules = content["repair"]
+    rules["inspect"] = ["common", "major"]
+    rules["hasten"] = {"unowned": 1, "priority": 1}
+    rules["no_access_limit"] = 1
+    rules["follow_up"] |= {"attempts": 1, "failures_to_supervisor": 1}
+    rules["pause_reasons"]["customer_absent"]["longest"] = "PT1H"
+    rules["pause_reasons"]["awaiting_parts"]["pauses"] = [c["name"] for c in rules["commitments"]]
+    rules["categories"] |= {"meter": {"guard": True, "by_phone": True}}
+    for terms, basis in zip(rules["commitments"], ["working", "same_day"] * 9, strict=False):
+        terms |= {"basis": basis, "by_appointment": True}
+    ladder = [{"at": "0%", "tell": "anybody"}, {"at": "100%", "tell": "everybody"}]
+    rules["commitments"] += [
+        {"name": n, "rule": "WAT-1.5c", "duration": "PT1H", "starts": s, "ends": e, "ladder": ladder}
+        for n, s, e in (
+            ("guard", "reported", "guarded"),
+            ("safe", "arrived", "made_safe"),
+            ("parts", "parts_local", "fixed"),
+            ("shipped", "parts_elsewhere", "parts_shipped"),
+        )
+    ]
+    return pinned(Policy.model_validate(content).model_dump_json())
+
+
+@cache
+def impatient() -> Pinned:
+    """A policy under which a visit without access pauses nothing: the case only waits."""
+    content = json.loads(WATER.policy.model_dump_json())
+    del content["repair"]["pause_reasons"]["customer_absent"]
+    return pinned(Policy.model_validate(content).model_dump_json())
+
+
+codes = st.sampled_from(["reason-1", "reason-2"])
+references = st.sampled_from(["photo/1", "photo/2"])
+people = st.sampled_from(["crew-1", "crew-2"])
+parties = st.sampled_from(["party-1", "party-2", "party-3"])
+cases = st.sampled_from(["repair-1", "repair-2", "repair-3"])
+severities = st.sampled_from(["minor", "common", "major", "hazard"])
+
+ONWARDS: dict[Stage, list[str]] = {
+    Stage.UNREPORTED: ["ReportRepair"],
+    Stage.REPORTED: ["TriageRepair", "TriageRepair", "SolveByPhone"],
+    Stage.TRIAGED: ["DispatchCrew", "DispatchCrew", "BookAppointment"],
+    Stage.DISPATCHED: ["AcceptJob", "AcceptJob", "RecordArrival", "RecordNoAccess", "LinkToFault"],
+    Stage.ACCEPTED: ["RecordArrival", "RecordNoAccess", "BookAppointment", "MergeInto"],
+    Stage.ON_SITE: ["MakeSafe", "StartWork", "CompleteRepair", "RequestParts", "RecordNoAccess"],
+    Stage.MADE_SAFE: ["StartWork", "RequestParts", "ReportNoFault", "PauseWork"],
+    Stage.WORKING: ["CompleteRepair", "CompleteRepair", "RecordPartsShipped", "PauseWork"],
+    Stage.PAUSED: ["ResumeWork", "RecordArrival", "BookAppointment", "RecordPartsArrived"],
+    Stage.FIXED: ["PassInspection", "FailInspection"],
+    Stage.CALLBACK_DUE: ["RecordCallback"],
+    Stage.CLOSED: ["ReopenCase"],
+    Stage.MERGED: ["SplitOut"],
+    Stage.TRANSFERRED: ["RecordTransferReturned"],
+}
+"""What usually comes next: left to chance alone, few cases would get far."""
+
+
+def bodies(name: str, state: RepairState, now: datetime) -> st.SearchStrategy[dict[str, Any]]:
+    """Well-formed commands of a type; some make sense in the state, some do not."""
+    rules = state.policy.repair
+    starts, ends = (
+        st.sampled_from(spread).map(lambda h: now + timedelta(hours=h))
+        for spread in ([-5.0, 0.0, 1.0, 25.0], [-1.0, 1.0, 3.0, 30.0, 100.0, 9000.0])
+    )
+    crews = st.sampled_from([*[state.crew or "crew-1"] * 5, "crew-2", "crew-3"])
+    called = st.sampled_from([f.party for f in state.follow_ups] or ["party-1"]) | parties
+    past = st.sampled_from([-400.0, -5.0, -1.0, 0.0]).map(lambda h: now + timedelta(hours=h))
+    categories = st.sampled_from(sorted(rules.categories))
+    fields: dict[str, Any] = {
+        "ReportRepair": {
+            "channel": st.sampled_from(["phone", "patrol", "meter_reader", "filing"]),
+            "category": categories,
+            "severity": severities,
+            "district": codes,
+            "party": st.sampled_from([None, "party-1", "party-1"]),
+            "recorded": st.just(["name", "address", "phone"]),
+            "priority": st.booleans(),
+        },
+        "TriageRepair": {"category": categories, "severity": severities},
+        "SolveByPhone": {"solution": codes},
+        "DispatchCrew": {"crew": crews, "receipt": st.sampled_from([None, "slip/1"])},
+        "AcceptJob": {"crew": crews},
+        "DeclineJob": {"crew": crews, "reason": codes},
+        "ReassignJob": {"crew": crews, "reason": codes},
+        "HandOverCase": {
+            "to": st.fixed_dictionaries(
+                {"kind": st.sampled_from(["person", "unit", "role"]), "id": people}
+            ),
+            "reason": codes,
+        },
+        "BookAppointment": {"start": starts, "end": ends, "consent": references},
+        "MoveAppointment": {"start": starts, "end": ends, "consent": references, "reason": codes},
+        "RecordArrival": {"crew": crews},
+        "RecordNoAccess": {"crew": crews, "reason": codes, "evidence": references},
+        "MakeSafe": {"evidence": references},
+        "PauseWork": {
+            "reason": st.sampled_from([*rules.pause_reasons, "tired"]),
+            "evidence": references,
+        },
+        "RequestParts": {
+            "parts": st.lists(codes, min_size=1, max_size=2),
+            "stock": st.sampled_from(["local", "elsewhere"]),
+        },
+        "RecordPartsShipped": {"waybill": references},
+        "CompleteRepair": {"work": st.just(["valve"]), "warranty_parts": st.just(["valve"])},
+        "PassInspection": {"evidence": references},
+        "FailInspection": {"reason": codes, "evidence": references},
+        "RecordCallback": {
+            "party": called,
+            "consent": st.sampled_from([True, True, True, False]),
+            "result": st.sampled_from(["satisfied", "not_satisfied", "unreachable", "no_consent"]),
+        },
+        "ReopenCase": {"reason": codes},
+        "TransferOut": {"to": codes, "reference": references},
+        "RecordTransferReturned": {"reason": codes},
+        "MergeInto": {"case": cases},
+        "SplitOut": {"reason": codes},
+        "LinkToFault": {"fault": cases},
+        "AdoptReport": {
+            "case": cases,
+            "how": st.sampled_from(["merge", "link"]),
+            "reported_at": past,
+            "parties": st.lists(parties, max_size=3),
+        },
+        "ReleaseReport": {"case": cases},
+        "RecordFaultCleared": {
+            "fault": st.sampled_from([state.linked_to or "repair-2", "repair-3"]),
+            "cleared_at": past,
+        },
+        "PostGuard": {"guard": people},
+        "AnnounceInterruption": {"start": ends, "end": ends, "reason": codes},
+        "ReportNoFault": {"evidence": references},
+        "DeclareNotOurs": {"reason": codes, "channel": codes},
+        "DeclareUnableToFix": {"reason": codes, "channel": codes},
+        "CancelRepair": {"reason": codes},
+        "DeadlinePassed": {"at": past},
+        "RecordAnswer": {
+            "request": st.sampled_from([r.id for r in state.requests] or ["repair-1/asks/1"]),
+            "accepted": st.sampled_from([True, True, True, False]),
+            "reasons": st.just(["It is closed."]),
+        },
+    }
+    return st.fixed_dictionaries({"type": st.just(name), **fields.get(name, {})})
+
+
+class Life:
+    """A case that arbitrary things happen to, and what must hold after each of them."""
+
+    def __init__(self, policy: Pinned) -> None:
+        self.start: RepairState = REPAIR.initial("repair-1", "town", *policy)
+        self.state = self.start
+        self.now = MONDAY
+        self.steps: list[Step] = []
+        self.version = 0
+
+    def go_on(self, draw: Any, number: int) -> None:
+        self.now += draw(st.sampled_from(GAPS))
+        deadline = REPAIR.next_deadline(self.state)
+        if deadline is not None and draw(st.booleans()):
+            self.now = max(self.now, deadline + draw(st.sampled_from([-SECOND, 0 * SECOND, SECOND])))
+        possible = [name for name in ALLOWED if allowed(self.state, name)]
+        usual = [
+            *ONWARDS.get(self.state.stage, ["ReopenCase"]),
+            *(["RecordAnswer"] * 5 if self.state.requests else []),
+            *(["RecordFaultCleared", "SplitOut"] if self.state.linked_to else []),
+            *(["MoveAppointment"] if self.state.appointment else []),
+        ]
+        which = draw(st.sampled_from([usual] * 5 + [possible] * 4 + [list(ALLOWED)]))
+        told = draw(bodies(draw(st.sampled_from(which)), self.state, self.now))
+        raw = {
+            "id": f"c{number}",
+            "actor": {
+                "subject": draw(people),
+                "role": draw(st.sampled_from(["clerk", "crew", "service"])),
+                "proof": "token",
+            },
+            "occurred_at": draw(st.sampled_from([None] * 9 + self._instants())),
+            "body": told,
+        }
+        sent = REPAIR.command(raw)
+        assert REPAIR.command(json.loads(json.dumps(dump(sent)))) == sent
+        self._check(plan(REPAIR, self.state, self.version, [sent], self.now))
+
+    def _instants(self) -> list[datetime]:
+        """Business times worth trying: now, somewhat ago, and at the very instant of a promise."""
+        ago = [self.now - gap for gap in GAPS]
+        return [*ago, self.now + SECOND, *(c.due for c in self.state.commitments)]
+
+    def _check(self, made: Plan) -> None:
+        before = self.state
+        for step in made.steps:
+            again = REPAIR.decide(self.state, step.command, step.decided_at)
+            assert tuple(again) == step.events, "the same decision came out differently"
+            assert all(event.at <= self.now for event in step.events), "an event lies in the future"
+            assert step.messages is not None
+            for event in step.events:
+                self.state = REPAIR.evolve(self.state, event)
+                check_owner(self.state)
+                assert isinstance(self.state.stage, Stage)
+            assert self.state == step.state
+            check(self.state, self.now)
+        assert made.state == self.state
+        if made.refused:
+            alone = plan(REPAIR, before, self.version, [], self.now)
+            assert alone.state == self.state, "a refused command changed the case"
+            assert all(made.refused[0][1]), "a refusal without a reason"
+        self.steps += made.steps
+        self.version = made.version
+        upcoming = REPAIR.next_deadline(self.state)
+        assert upcoming is None or upcoming > self.now, "a deadline lies in the past"
+        REPAIR.summary(self.state)
+        REPAIR.story(self.state)
+
+    def check_history(self) -> None:
+        stored = [json.loads(json.dumps(dump(e))) for step in self.steps for e in step.events]
+        events = [REPAIR.event(body) for body in stored]
+        assert [dump(event) for event in events] == stored
+        assert REPAIR.fold(self.start, events) == self.state, "the log tells another story"
+        check_promises(stored)
+
+
+def check_owner(state: RepairState) -> None:
+    """Exactly one owner at every instant after the report (ADM-1)."""
+    if state.reported_at is not None:
+        assert state.owners[0].since == state.reported_at
+        assert all(a.since <= b.since for a, b in pairwise(state.owners))
+
+
+def check(state: RepairState, now: datetime) -> None:
+    """What holds of a state between two decisions."""
+    stage = state.stage
+    assert stage != Stage.INSPECTED, "nothing rests there"
+    assert (state.closed_at is not None) == (stage in ENDED)
+    assert (state.fixed_at is not None) == (stage in (*CLOSING, Stage.CLOSED)), stage
+    assert (stage == Stage.PAUSED) == (state.pause_ends is not None)
+    assert stage != Stage.PAUSED or state.stage_before in ACTIVE
+    assert stage in ACTIVE or state.wait_until is None, "it waits for nobody any more"
+    assert stage in ACTIVE or state.appointment is None
+    assert stage in ACTIVE or state.guard is None
+    assert (stage == Stage.MERGED) == (state.merged_into is not None)
+    if stage in ENDED:
+        assert not any(c.outstanding for c in state.commitments), "an ended case still promises"
+        assert REPAIR.next_deadline(state) is None
+    called = [f.party for f in state.follow_ups]
+    assert len(called) == len(set(called))
+    assert (stage == Stage.CALLBACK_DUE) <= any(f.result is None for f in state.follow_ups)
+    ids = [c.id for c in state.commitments]
+    assert len(ids) == len(set(ids))
+    for c in state.commitments:
+        check_commitment(c, state, now)
+
+
+def check_commitment(c: Commitment, state: RepairState, now: datetime) -> None:
+    last = c.pauses[-1] if c.pauses else None
+    stands_still = last is not None and last.until is None
+    match c.state:
+        case "running" | "paused":
+            assert (c.met_at, c.ended_at, c.cancelled) == (None, None, None)
+            assert (c.state == "paused") == stands_still
+        case "kept":
+            assert c.met_at is not None
+            assert c.met_at == c.ended_at
+            assert c.met_at <= c.due or stands_still, "kept, but too late"
+        case "broken":
+            assert c.met_at is None or c.met_at > c.due, "broken, but in time"
+        case "cancelled":
+            assert c.met_at is None
+            assert c.cancelled is not None
+    assert c.fired <= len(c.rungs) == len(c.hastened)
+    assert all(fast <= usual for fast, usual in zip(c.hastened, c.rungs, strict=True))
+    for p, q in pairwise(c.pauses):
+        assert p.until is not None
+        assert p.since <= p.until <= q.since, "a stretch of time was given back twice"
+    check_attribution(c, state, now)
+
+
+def check_attribution(c: Commitment, state: RepairState, now: datetime) -> None:
+    """Every second of the running time has one holder."""
+    held = attribution(c, state.owners, now)
+    end = c.ended_at or max(now, c.start)
+    clip = [(max(p.since, c.start), min(p.until or end, end)) for p in c.pauses]
+    still = sum((max(b - a, timedelta(0)) for a, b in clip), timedelta(0))
+    ran = sum((h.until - h.since for h in held), timedelta(0))
+    assert ran == max(end - c.start, timedelta(0)) - still
+    assert all(h.since < h.until for h in held)
+    assert all(a.until <= b.since for a, b in pairwise(held))
+
+
+def check_promises(stored: Sequence[dict[str, Any]]) -> None:
+    """Per promise: kept or broken, not both, unless withdrawn or owed again; each rung told once."""
+    outcome: dict[str, str | None] = {}
+    rungs: dict[str, int] = {}
+    for body in stored:
+        match body:
+            case {"type": "CommitmentKept" | "CommitmentBroken" as kind, "commitment": name}:
+                assert outcome.get(name) is None, f"{name}: {outcome[name]}, then {kind}"
+                outcome[name] = kind
+            case {"type": "CommitmentRestored", "commitment": name}:
+                outcome[name] = None if outcome.get(name) == "CommitmentKept" else outcome.get(name)
+            case {"type": "BreachWithdrawn", "commitment": name, "evidence": fact}:
+                assert outcome[name] == "CommitmentBroken"
+                assert fact.startswith("c")
+                outcome[name] = None
+            case {"type": "EscalationRaised", "commitment": name, "rung": rung}:
+                assert rung == rungs.get(name, 0) + 1, f"{name}: rung {rung} out of order"
+                rungs[name] = rung
+            case _:
+                pass
+
+
+policies = st.sampled_from([GAS, GAS, WATER, ESTATE, wild(), impatient()])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_whatever_happens_a_case_stays_sound(data: st.DataObject) -> None:
+    life = Life(data.draw(policies))
+    for number in range(data.draw(st.integers(1, 40))):
+        life.go_on(data.draw, number)
+    life.check_history()

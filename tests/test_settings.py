@@ -1,0 +1,149 @@
+"""The configuration says everything that is wrong with it at once, and never a secret."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from settings import Settings, SettingsError
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+def test_without_any_variable_the_embedded_servers_are_meant() -> None:
+    settings = Settings()
+    assert settings.data_dir == Path(".standpipe")
+    assert settings.worker_database_url() is None
+    assert settings.migration_database_url() is None
+    assert settings.organisation == "town"
+    assert settings.max_cached_workflows == 5000
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = {
+        "DATA_DIR": "/var/lib/standpipe",
+        "DATABASE_URL": "postgresql://standpipe_worker@db/standpipe",
+        "ADMIN_DATABASE_URL": "postgresql://admin@db/standpipe",
+        "ORGANISATION": "north-gas",
+        "KEY": KEY,
+        "TASK_QUEUE": "cases",
+        "POLICY_DIR": "/etc/standpipe",
+        "MAX_CACHED_WORKFLOWS": "20000",
+    }
+    for name in ("DATABASE_PASSWORD_FILE", "ADMIN_DATABASE_PASSWORD_FILE"):
+        given[name] = str(tmp_path / name)
+        (tmp_path / name).write_text(f"{name.lower()} of/@:?\n")
+    for name, value in given.items():
+        monkeypatch.setenv(f"STANDPIPE_{name}", value)
+    settings = Settings()
+    assert settings.worker_database_url() == (
+        "postgresql://standpipe_worker:database_password_file%20of%2F%40%3A%3F@db/standpipe"
+    )
+    assert settings.migration_database_url() == (
+        "postgresql://admin:admin_database_password_file%20of%2F%40%3A%3F@db/standpipe"
+    )
+    assert settings.key_encryption_key() == bytes(range(32))
+    assert (settings.task_queue, settings.organisation) == ("cases", "north-gas")
+    assert settings.max_cached_workflows == 20000
+    missing = set(Settings.model_fields) - {name.lower() for name in given}
+    assert missing == {"key_file"}  # it excludes `key`
+
+
+def test_everything_wrong_is_listed_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {
+        "DATABSE_URL": "postgresql://typo",
+        "ORGANISATION": "North Gas!",
+        "MAX_CACHED_WORKFLOWS": "many",
+        "TASK_QUEUE": "",
+        "DATABASE_URL": "mysql://root:hunter2@db/standpipe",
+    }.items():
+        monkeypatch.setenv(f"STANDPIPE_{name}", value)
+    with pytest.raises(SettingsError) as refusal:
+        Settings()
+    said = str(refusal.value)
+    for part in (
+        "STANDPIPE_DATABSE_URL: no such setting",
+        "Known are: STANDPIPE_DATA_DIR, STANDPIPE_DATABASE_URL,",
+        "STANDPIPE_ORGANISATION: ",
+        "STANDPIPE_MAX_CACHED_WORKFLOWS: Input should be a valid integer",
+        "STANDPIPE_TASK_QUEUE: is set but empty",
+        "STANDPIPE_DATABASE_URL: ",
+    ):
+        assert part in said, part
+    assert "hunter2" not in said
+    assert "North" not in said
+
+
+def test_secrets_that_cannot_be_read_or_contradict_are_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("hunter2")
+    (tmp_path / "empty").write_text("\n")
+    for name, value in {
+        "DATABASE_URL": "postgresql://w@db/standpipe",
+        "DATABASE_PASSWORD_FILE": str(tmp_path / "absent"),
+        "ADMIN_DATABASE_URL": "postgresql://a@db/standpipe",
+        "ADMIN_DATABASE_PASSWORD_FILE": str(tmp_path / "empty"),
+        "KEY_FILE": str(tmp_path / "key"),
+    }.items():
+        monkeypatch.setenv(f"STANDPIPE_{name}", value)
+    with pytest.raises(SettingsError) as refusal:
+        Settings()
+    said = str(refusal.value)
+    assert "STANDPIPE_DATABASE_PASSWORD_FILE: cannot read" in said
+    assert "STANDPIPE_ADMIN_DATABASE_PASSWORD_FILE: " in said
+    assert "STANDPIPE_KEY_FILE: " in said
+    assert "must be base64 of 32 bytes" in said
+    assert "hunter2" not in said
+
+    monkeypatch.setenv("STANDPIPE_KEY", KEY)
+    monkeypatch.setenv("STANDPIPE_DATABASE_URL", "postgresql://w:secret@db/standpipe")
+    with pytest.raises(SettingsError) as refusal:
+        Settings()
+    said = str(refusal.value)
+    assert "STANDPIPE_KEY and STANDPIPE_KEY_FILE: give one of them" in said
+    assert "STANDPIPE_DATABASE_URL already holds a password" in said
+    assert "secret" not in said
+
+
+def test_a_password_file_or_admin_url_alone_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STANDPIPE_DATABASE_PASSWORD_FILE", str(tmp_path))
+    monkeypatch.setenv("STANDPIPE_ADMIN_DATABASE_URL", "postgresql://a@db/standpipe")
+    with pytest.raises(SettingsError) as refusal:
+        Settings()
+    assert "PASSWORD_FILE: needs STANDPIPE_DATABASE_URL" in str(refusal.value)
+    assert "ADMIN_DATABASE_URL: needs STANDPIPE_DATABASE_URL" in str(refusal.value)
+
+
+def test_the_embedded_key_is_found_and_its_absence_named(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with pytest.raises(SettingsError, match=r"cannot read .*/key: No such file"):
+        settings.key_encryption_key()
+    (tmp_path / "key").write_text(KEY + "\n")
+    assert settings.key_encryption_key() == bytes(range(32))
+
+
+def test_several_hosts_and_sockets_are_valid_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in (
+        "postgresql://w@one:5432,two:5433/standpipe",
+        "postgres://w@/standpipe?host=/run/postgresql",
+    ):
+        monkeypatch.setenv("STANDPIPE_DATABASE_URL", url)
+        assert Settings().worker_database_url() == url
+
+
+def test_nothing_secret_is_shown_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANDPIPE_DATABASE_URL", "postgresql://w:hunter2@db/standpipe")
+    monkeypatch.setenv("STANDPIPE_KEY", KEY)
+    settings = Settings()
+    assert "hunter2" not in repr(settings)
+    assert KEY not in repr(settings)
+    with pytest.raises(ValidationError):
+        settings.organisation = "other"  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,246 @@
+"""A desk from which a test runs cases: real servers, a task queue of its own, commands in one line."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    StartWorkflowInput,
+    StartWorkflowUpdateWithStartInput,
+    WorkflowHandle,
+    WorkflowUpdateHandle,
+)
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
+from temporalio.worker import Worker, WorkflowRunner
+
+from activities.cases import Cases
+from activities.event_log import EventLog
+from lifecycles.lifecycle import Plan, dump, lifecycle_of, plan
+from lifecycles.policies import pinned
+from schemas.envelope import AppendRequest, CommandOutcome, Decision, Json, OpenCase
+from schemas.repair import RepairState
+from worker import build_worker, sandboxed
+
+ORGANISATION = "town"
+
+
+class ShortTasks(Interceptor):
+    """Workflow tasks that are given up after a second, so that a killed worker is missed soon."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _ShortTasks(next)
+
+
+class _ShortTasks(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        input.task_timeout = timedelta(seconds=1)
+        return await super().start_workflow(input)
+
+    async def start_update_with_start_workflow(
+        self, input: StartWorkflowUpdateWithStartInput
+    ) -> WorkflowUpdateHandle[Any]:
+        input.start_workflow_input.task_timeout = timedelta(seconds=1)
+        return await super().start_update_with_start_workflow(input)
+
+
+def with_interceptor(client: Client, interceptor: Interceptor) -> Client:
+    config = client.config()
+    config["interceptors"] = [*config["interceptors"], interceptor]
+    return Client(**config)
+
+
+@dataclass
+class Desk:
+    """One organisation's cases. Virtual time stands still unless `later` moves it."""
+
+    client: Client
+    log: EventLog
+    policy: str
+    task_queue: str
+    names: str = field(default_factory=lambda: uuid4().hex[:12])
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.skipper = TimeSkipper(self.client, config=TimeSkippingConfig(enabled=False))
+        self.client = self.skipper.client
+        self.cases = Cases(self.client, self.log, ORGANISATION, self.task_queue)
+
+    def worker(self, *, log: EventLog | None = None, runner: WorkflowRunner | None = None) -> Worker:
+        return build_worker(
+            self.client,
+            log or self.log,
+            organisation=ORGANISATION,
+            task_queue=self.task_queue,
+            runner=runner or sandboxed(),
+        )
+
+    def name(self) -> str:
+        return f"repair-{self.names}-{next(self.numbers)}"
+
+    def command(
+        self, kind: str, *, id: str | None = None, by: str = "clerk", at: datetime | None = None,
+        **body: Any,
+    ) -> Json:
+        """A command by somebody in the role `by`; `at` is when it happened, if not now."""
+        return {
+            "id": id or f"{self.names}/{next(self.numbers)}",
+            "actor": {"subject": f"{by}-1", "role": by, "proof": "local"},
+            "occurred_at": at and at.isoformat(),
+            "body": {"type": kind, **body},
+        }
+
+    def report(self, *, at: datetime | None = None, by: str = "clerk", **body: Any) -> Json:
+        """A customer without gas calls."""
+        contact = ["name", "address", "phone"]
+        usual = {"channel": "phone", "category": "no-gas", "district": "north", "party": "party-1"}
+        return self.command("ReportRepair", at=at, by=by, **{**usual, "recorded": contact, **body})
+
+    async def opened(self, *, at: datetime | None = None, **body: Any) -> str:
+        """A new case, reported."""
+        case_id = self.name()
+        await self.cases.open(case_id, self.policy, self.report(at=at, **body))
+        return case_id
+
+    async def send(
+        self, case_id: str, kind: str, *, at: datetime | None = None, **body: Any
+    ) -> CommandOutcome:
+        return await self.cases.send(case_id, self.command(kind, at=at, **body))
+
+    async def finish(self, case_id: str) -> CommandOutcome:
+        """From the report to the last call, by the shortest way. Returns what closed it."""
+        await self.send(case_id, "TriageRepair", category="no-gas", severity="common")
+        await self.send(case_id, "DispatchCrew", crew="k-1")
+        await self.send(case_id, "AcceptJob", crew="k-1")
+        await self.send(case_id, "RecordArrival", crew="k-1")
+        await self.send(case_id, "CompleteRepair", work=["valve"])
+        return await self.send(
+            case_id, "RecordCallback", party="party-1", consent=True, result="satisfied"
+        )
+
+    def handle(self, case_id: str, run_id: str | None = None) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(case_id, run_id=run_id)
+
+    def opening(self, case_id: str, commands: Sequence[Json] = ()) -> Json:
+        """A case workflow's argument."""
+        case = OpenCase(
+            organisation=ORGANISATION,
+            case_id=case_id,
+            policy=self.policy,
+            commands=tuple(commands),
+        )
+        return case.model_dump(mode="json")
+
+    async def start(self, case_id: str, argument: Any) -> WorkflowHandle[Any, Any]:
+        """A case workflow with any argument, past all checks."""
+        return await self.client.start_workflow(
+            "RepairWorkflow", argument, id=case_id, task_queue=self.task_queue
+        )
+
+    async def later(self, case_id: str, by: timedelta) -> None:
+        """Let virtual time pass for a case, its deadlines included."""
+        await self.skipper.fast_forward(self.handle(case_id), by)
+
+    async def types(self, case_id: str) -> list[str]:
+        return [event.type for event in await self.log.read_stream(ORGANISATION, case_id)]
+
+    async def bodies(self, case_id: str) -> list[Json]:
+        return [event.body for event in await self.log.read_stream(ORGANISATION, case_id)]
+
+    async def command_ids(self, case_id: str) -> list[str]:
+        """Of all that was decided, the clock's deadlines left out, in order."""
+        decisions = await self.log.read_decisions(ORGANISATION, case_id)
+        return [d.command_id for d in decisions if not d.command_id.startswith("deadline/")]
+
+    async def history(self, case_id: str, run_id: str | None = None) -> list[str]:
+        """The types of a run's history events; the latest run's unless told."""
+        history = await self.handle(case_id, run_id).fetch_history()
+        return [EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in history.events]
+
+    def unborn(self, case_id: str) -> Any:
+        """The state before the first event."""
+        return lifecycle_of(case_id).initial(case_id, ORGANISATION, *pinned(self.policy))
+
+    def planned(self, case_id: str, commands: Sequence[Json], now: datetime) -> Plan:
+        """What the pure rules make of commands, all at once."""
+        lifecycle = lifecycle_of(case_id)
+        envelopes = [lifecycle.command(c) for c in commands]
+        return plan(lifecycle, self.unborn(case_id), 0, envelopes, now)
+
+    async def append(self, case_id: str, *commands: Json) -> None:
+        """Decide and append as another run of the case would, which knows all that the log holds."""
+        lifecycle = lifecycle_of(case_id)
+        state, version = self.unborn(case_id), 0
+        for event in await self.log.read_stream(ORGANISATION, case_id):
+            state, version = lifecycle.evolve(state, lifecycle.event(event.body)), event.version
+        envelopes = [lifecycle.command(c) for c in commands]
+        made = plan(lifecycle, state, version, envelopes, datetime.now(UTC))
+        assert not made.refused
+        result = await self.log.append_events(
+            AppendRequest(
+                organisation=ORGANISATION,
+                stream=case_id,
+                expected_version=version,
+                decisions=tuple(
+                    Decision(
+                        command=dump(step.command),
+                        decided_at=step.decided_at,
+                        events=tuple(dump(event) for event in step.events),
+                        messages=step.messages,
+                    )
+                    for step in made.steps
+                ),
+                summary=lifecycle.summary(made.state),
+            )
+        )
+        assert result.status == "appended"
+
+    async def verified(self, case_id: str) -> RepairState:
+        """The state, once log, workflow, outbox and read model all agree on it.
+
+        Every decision is taken again from the commands that the log holds: whatever was lost, done
+        twice or done in another order shows.
+        """
+        lifecycle = lifecycle_of(case_id)
+        events = await self.log.read_stream(ORGANISATION, case_id)
+        decisions = await self.log.read_decisions(ORGANISATION, case_id)
+        outbox = await self.log.outbox(ORGANISATION, stream=case_id, limit=10_000)
+
+        assert [e.version for e in events] == list(range(1, len(events) + 1))
+        assert [b for d in decisions for b in d.bodies] == [e.body for e in events]
+        assert len({d.command_id for d in decisions}) == len(decisions)
+
+        state = self.unborn(case_id)
+        version = 0
+        said: list[tuple[int, Json]] = []
+        for decision in decisions:
+            command = lifecycle.command(decision.command)
+            again = lifecycle.decide(state, command, decision.decided_at)
+            assert [dump(event) for event in again] == list(decision.bodies)
+            state = lifecycle.fold(state, again)
+            for number, event in enumerate(again, version + 1):
+                said += [(number, m.model_dump()) for m in lifecycle.effects(state, event)]
+            version += len(again)
+        at = {event.position: event.version for event in events}
+        assert [(at[row.position], row.message.model_dump()) for row in outbox] == said
+
+        row = await self.log.case(ORGANISATION, case_id)
+        assert row is not None
+        assert row.version == version
+        summary = lifecycle.summary(state).model_dump()
+        assert {name: getattr(row, name) for name in summary} == {
+            **summary, "commitments": lifecycle.summary(state).commitments
+        }
+        known = await self.handle(case_id).query("state")
+        assert known == {"version": version, **state.model_dump(mode="json")}
+        return state
+
+
+def ago(**by: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**by)
