@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from gateway.terminal import asking, cases, files, policies, records, servers
+from gateway.terminal import asking, cases, demonstration, files, policies, records, servers
 from gateway.terminal.output import Verbs
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     results as JSON. Settings come from STANDPIPE_* and TEMPORAL_* environment variables.""",
 )
 app.command()(servers.up)
+app.command()(demonstration.demo)
 app.command()(servers.worker)
 app.command()(servers.migrate)
 app.command()(servers.recover)

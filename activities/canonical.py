@@ -4,7 +4,7 @@ Pure: the append, the auditor and the rebuild get the same bytes from the same d
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha1, sha256
 from typing import Any, NamedTuple
@@ -17,8 +17,9 @@ from schemas.envelope import AppendRequest, Decision, Json, Message
 NAMESPACE = UUID("6f0c8a52-1f0e-5b7a-9d53-7a1f5d3c2e91")
 """Of all event ids. Changing it changes every event's identity: never do."""
 
-_SIMPLE = frozenset((str, bool, type(None)))
-_LISTS = frozenset((list, tuple))
+_kind: Callable[[Any], object] = type
+_SIMPLE: frozenset[object] = frozenset((str, bool, type(None)))
+_LISTS: frozenset[object] = frozenset((list, tuple))
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
@@ -40,15 +41,12 @@ class SealedDecision(NamedTuple):
 
     command_id: str
     command: bytes
+    command_hash: bytes
     decided_at: str
     version: int
     """The stream's version after its last event."""
     events: tuple[SealedEvent, ...]
     messages: tuple[tuple[int, Message], ...]
-
-    @property
-    def command_hash(self) -> str:
-        return sha256(self.command).hexdigest()
 
 
 def canonical(value: Any) -> bytes:
@@ -68,7 +66,7 @@ def canonical(value: Any) -> bytes:
 def _plain(values: Iterable[Any]) -> bool:
     """Whether there are only texts, small integers, booleans and nulls in it."""
     for value in values:
-        kind = type(value)
+        kind = _kind(value)
         if kind in _SIMPLE:
             continue
         if kind is int:
@@ -130,10 +128,12 @@ def seal(request: AppendRequest) -> list[SealedDecision]:
                     body=canonical(event),
                 )
             )
+        command = canonical(decision.command)
         sealed.append(
             SealedDecision(
                 command_id=decision.command["id"],
-                command=canonical(decision.command),
+                command=command,
+                command_hash=sha256(command).digest(),
                 decided_at=json_time(decision.decided_at),
                 version=version,
                 events=tuple(events),
@@ -153,7 +153,7 @@ def header(organisation: str, stream: str, decision: SealedDecision, event: Seal
     return canonical(
         {
             "body_hash": sha256(event.body).hexdigest(),
-            "command_hash": decision.command_hash,
+            "command_hash": decision.command_hash.hex(),
             "command_id": decision.command_id,
             "decided_at": decision.decided_at,
             "event_id": str(event.event_id),

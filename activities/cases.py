@@ -1,5 +1,7 @@
-"""Cases as the world reaches them: open one, ask something of one, take one up again from the log."""
+"""Cases as the world reaches them: open one, ask something of it, take it up again from the log."""
 
+# pyright: reportUnknownMemberType=false
+# (the SDK leaves the types of `execute_update` open)
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -61,8 +63,9 @@ class Cases:
     async def open(self, case_id: str, policy: str, command: Json) -> CommandOutcome:
         """Open a case with the command that reports it; returns when the report is in Postgres.
 
-        Raises `Rejected` with every reason (nothing is started then), `Conflict` when the id was used
-        for another report. The same report again returns the first outcome.
+        Raises `Rejected` with every reason (nothing is started then), `Conflict` when the id was
+        used for another report. The same report again returns the first outcome, and a case that
+        the log holds keeps the policy that it was opened under.
         """
         policy = await self._log.policy_of(self._organisation, case_id) or policy
         (envelope,), summary = self._readable(case_id, policy, [command])
@@ -95,7 +98,7 @@ class Cases:
     async def send(self, case_id: str, command: Json) -> CommandOutcome:
         """Ask something of a case; returns when its events are in Postgres.
 
-        A case that has ended, or that has no running workflow, is taken up again from the log first.
+        A case that has ended, or has no running workflow, is taken up again from the log first.
         Raises `Rejected` with every reason, `Conflict` when the id was used for another command.
         """
         envelope = lifecycle_of(case_id).asked(command)
@@ -163,7 +166,7 @@ class Cases:
     def _readable(
         self, case_id: str, policy: str, commands: Sequence[Json]
     ) -> tuple[list[CommandEnvelope[Any]], CaseSummary]:
-        """The opening commands in business order and what they make of a new case, else `Rejected`."""
+        """The opening commands in business order and what a new case becomes by them."""
         lifecycle = lifecycle_of(case_id)
         now = datetime.now(UTC)
         envelopes = [lifecycle.asked(c) for c in commands]
@@ -238,7 +241,7 @@ def _workflow(case_id: str) -> str:
 
 
 def _priority(summary: CaseSummary | None) -> Priority:
-    """Danger first, then special care (CNPC-3.1.9); districts share fairly, so that none starves."""
+    """Danger first, then special care (CNPC-3.1.9); districts share fairly: none starves."""
     if summary is None:
         return Priority.default
     grave = {"hazard": 1, "major": 2}.get(summary.severity or "", 3)

@@ -74,5 +74,7 @@ async def as_owner(admin_url: str) -> AsyncGenerator[asyncpg.Connection]:
     try:
         await connection.execute("SET ROLE standpipe_owner")
         yield connection
-    finally:
-        await connection.close(timeout=COMMAND_SECONDS)
+    except BaseException:
+        connection.terminate()  # perhaps in the middle of a COPY
+        raise
+    await connection.close(timeout=COMMAND_SECONDS)

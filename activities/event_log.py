@@ -13,9 +13,7 @@ from activities.database import reached
 from activities.log_reader import LogReader
 from schemas.envelope import AppendRequest, AppendResult, Json, Recorded, Refusal
 
-_APPEND = """
-    SELECT * FROM append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-"""
+_APPEND = f"SELECT * FROM append_events({', '.join(f'${n}' for n in range(1, 17))})"
 _REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
 
 
@@ -52,6 +50,8 @@ class EventLog(LogReader):
                 request.expected_version,
                 None if request.policy is None else request.policy.encode(),
                 [decision.command for decision in sealed],
+                [decision.command_id for decision in sealed],
+                [decision.command_hash for decision in sealed],
                 [decision.decided_at for decision in sealed],
                 [decision.version for decision in sealed],
                 [event.event_id for event in events],
@@ -79,7 +79,7 @@ class EventLog(LogReader):
             recorded=tuple(
                 Recorded(
                     command_id=decision.command_id,
-                    command_hash=decision.command_hash,
+                    command_hash=decision.command_hash.hex(),
                     version=decision.version,
                     position=before + decision.version,
                     events=tuple(event.type for event in decision.events),

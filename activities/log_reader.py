@@ -228,13 +228,14 @@ class LogReader:
     @asynccontextmanager
     async def _reading(self) -> AsyncGenerator[Connection]:
         """A connection for a bulk read, which may take longer than the pool allows a statement."""
-        async with (
-            reached(),
-            self._pool.acquire() as connection,
-            connection.transaction(readonly=True),
-        ):
-            await connection.execute("SET LOCAL statement_timeout = 0")
-            yield connection
+        async with reached(), self._pool.acquire() as connection:
+            await connection.execute("SET statement_timeout = 0")
+            try:
+                yield connection
+            except BaseException:
+                connection.terminate()  # perhaps in the middle of a COPY
+                raise
+            await connection.execute("RESET statement_timeout")
 
 
 def _columns(row: type[Value]) -> str:

@@ -33,8 +33,10 @@ Order = Literal["position", "stream, version"]
 async def scan(
     connection: Connection, where: str, *arguments: object, order: Order, limit: int | None
 ) -> AsyncGenerator[EventEnvelope]:
-    """Events that meet an SQL condition on `e`, from one snapshot. The connection is busy until
-    the generator is closed. TimeoutError if nothing comes for five minutes.
+    """Events that meet an SQL condition on `e`, from one snapshot.
+
+    Whoever closes the generator before its end must terminate the connection, which is all that
+    breaks off a COPY. TimeoutError if nothing comes for five minutes.
     """
     order_by = ", ".join(f"e.{column}" for column in order.split(", "))
     query = f"{_COLUMNS} WHERE {where} ORDER BY {order_by}"

@@ -11,6 +11,8 @@ DIRECTORY = Path(__file__).resolve().parent.parent / "migrations"
 LOCK = 0x5374616E64706970
 """Held while migrating, so that two starting processes take turns."""
 
+_EXISTS = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'standpipe')"
+
 
 class MigrationError(Exception):
     """The database can't be brought to this version; the message says why and what to do."""
@@ -41,7 +43,7 @@ async def migrate(admin_url: str) -> list[str]:
 
 async def _applied(connection: asyncpg.Connection) -> dict[str, str]:
     """Checksums by name."""
-    if await connection.fetchval("SELECT to_regclass('standpipe.migrations') IS NULL"):
+    if not await connection.fetchval(_EXISTS):
         return {}
     async with connection.transaction():
         await connection.execute("SET LOCAL ROLE standpipe_owner")

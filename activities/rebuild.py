@@ -79,10 +79,8 @@ async def rebuild(
     """
     async with reached(), as_owner(admin_url) as log, as_owner(admin_url) as work:
         await work.execute("SELECT pg_advisory_lock($1)", LOCK)
-        async with (
-            log.transaction(isolation="repeatable_read", readonly=True),
-            work.transaction(isolation="repeatable_read"),
-        ):
+        await log.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        async with work.transaction(isolation="repeatable_read"):
             snapshot: str = await log.fetchval("SELECT pg_export_snapshot()")
             await work.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             position: int = await work.fetchval(_HEAD, organisation) or 0
@@ -90,6 +88,7 @@ async def rebuild(
             second = _SecondSet(log, work, organisation, project)
             await second.fill("e.organisation = $1", report)
             rows = await work.fetch(_COMPARE, organisation)
+        await log.execute("COMMIT")
         differences = [
             difference
             for row in rows

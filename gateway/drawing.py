@@ -1,6 +1,6 @@
 """Draws timelines and tables for a terminal; reads well at 80 columns and when piped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rich import box
@@ -63,44 +63,47 @@ def _head(shown: Timeline) -> Text:
     return head
 
 
-def drawn_events(shown: Timeline, entries: Sequence[Entry]) -> Table:
-    """Events, those of one decision together."""
+def drawn_events(shown: Timeline, entries: Iterable[Entry]) -> Table:
+    """Events in a table, those of one decision together."""
     drawn = table("When", "Who", "What", "Rule")
     drawn.columns[0].no_wrap = True
     drawn.columns[1].max_width = 18
     drawn.columns[3].no_wrap = True
-    clock = Clock(shown.time_zone, shown.as_of)
-    before: tuple[datetime, str] | None = None
-    for e in entries:
-        key = (e.at, e.command_id)
-        first = key != before
-        before = key
-        when, who = (clock.write(e.at), _who(e)) if first else ("", "")
-        text = Text(e.text, style=_COLOURS.get(e.type, ""))
-        if first and _came_late(e):
-            text.append(f" (recorded {clock.write(e.decided_at)})", "dim")
-        drawn.add_row(when, Text(who), text, e.rule or "")
+    for when, who, _, text, rule in _cells(shown, entries):
+        drawn.add_row(when, who, text, rule)
     return drawn
 
 
 def event_lines(shown: Timeline, entries: Iterable[Entry]) -> Table:
-    """Events one after another, as they come; the columns stay the same from call to call."""
-    clock = Clock(shown.time_zone, shown.as_of)
+    """The same without a head, for events as they come: columns are alike from call to call."""
     lines = Table.grid(padding=(0, 1), expand=True)
     lines.add_column(width=12)
-    lines.add_column(width=20, no_wrap=True)
+    lines.add_column(width=13, overflow="fold")
     lines.add_column(ratio=1, overflow="fold")
     lines.add_column(width=10)
-    for e in entries:
-        text = Text(e.text, style=_COLOURS.get(e.type, ""))
-        lines.add_row(clock.write(e.at), Text(_who(e)), text, e.rule or "")
+    for when, _, subject, text, rule in _cells(shown, entries):
+        lines.add_row(when, subject, text, rule)
     return lines
 
 
-def _who(e: Entry) -> str:
-    if e.command_id.startswith("deadline/"):
-        return "the clock"
-    return f"{e.actor.subject} ({e.actor.role.replace('_', ' ')})"
+def _cells(
+    shown: Timeline, entries: Iterable[Entry]
+) -> Iterator[tuple[str, Text, Text, Text, str]]:
+    """When, who with the role, who without, what, and the rule; of a decision's first event all."""
+    clock = Clock(shown.time_zone, shown.as_of)
+    before: tuple[datetime, str] | None = None
+    for e in entries:
+        text = Text(e.text, style=_COLOURS.get(e.type, ""))
+        when, who, subject = "", Text(), Text()
+        if before != (e.at, e.command_id):
+            before = (e.at, e.command_id)
+            when, subject = clock.write(e.at), Text(e.actor.subject)
+            who = Text(f"{e.actor.subject} ({e.actor.role.replace('_', ' ')})")
+            if e.command_id.startswith("deadline/"):
+                who = subject = Text("the clock")
+            if _came_late(e):
+                text.append(f" (recorded {clock.write(e.decided_at)})", "dim")
+        yield when, who, subject, text, e.rule or ""
 
 
 def _came_late(e: Entry) -> bool:

@@ -24,7 +24,7 @@ from lifecycles.policies import Pinned
 from schemas.envelope import Json
 
 _REPAIR = LIFECYCLES["repair"]
-_CASES = UUID("8b0f1c7e-5f0b-5a0e-9a7c-3f6d0a6d2a51")
+_CASES = UUID("8b0f1c7e-5f0b-5a0e-9a7c-3f6d0a6d2a51")  # never changes: cases are named after it
 _ACTOR: Json = {"subject": "import", "role": "service", "proof": "import"}
 _NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 

@@ -110,19 +110,7 @@ async def outcomes(
     rules: dict[str, RuleOutcome] = {}
     for case in await log.cases_of(organisation, case_ids):
         for c in case.commitments:
-            total = rules.setdefault(c.rule, RuleOutcome())
-            match c.state:
-                case "broken":
-                    end = c.met_at or c.ended_at or now
-                    total.states["broken"] += 1
-                    total.delays.append((end - c.due).total_seconds())
-                case "running" | "paused":
-                    total.states["open"] += 1
-                case "kept" | "cancelled":
-                    total.states[c.state] += 1
-                case _:
-                    raise ValueError(f"a promise is {c.state}")
-            total.escalations.update(range(1, c.fired + 1))
+            rules.setdefault(c.rule, RuleOutcome()).add(c, now)
     return dict(sorted(rules.items()))
 
 

@@ -15,8 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
-from time import sleep
+from multiprocessing.context import BaseContext
 from typing import Literal, NamedTuple, Protocol
 
 from gateway.filings import Filing, Reader, Record, Reject, Row, check, records
@@ -27,8 +26,8 @@ from schemas.envelope import Json
 States = Literal["kept", "broken", "open", "cancelled"]
 
 _CHUNK = 250
-_WORTH_IT = {"fork": 1_000, "spawn": 20_000}
-"""With fewer rows than this, starting other processes takes longer than they save."""
+_ALONE = 5_000
+"""Up to so many rows, starting other processes takes longer than they save."""
 
 
 class Promise(Protocol):
@@ -226,13 +225,11 @@ def _parts(job: _Job) -> Iterator[tuple[int, Rehearsal]]:
     rows = records(job.filing)
     chunks = iter(lambda: list(islice(rows, _CHUNK)), [])
     workers = os.cpu_count() or 1
-    method = _start_method()
-    if workers == 1 or job.filing.rows < _WORTH_IT[method]:
+    if workers == 1 or job.filing.rows <= _ALONE:
         for chunk in chunks:
             yield len(chunk), job.run(chunk)
         return
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin) as pool:
         waiting: deque[tuple[int, Future[Rehearsal]]] = deque()
         for chunk in chunks:
             waiting.append((len(chunk), pool.submit(job.run, chunk)))
@@ -248,16 +245,13 @@ def _begin() -> None:
     gc.freeze()
 
 
-def _start_method() -> Literal["fork", "spawn"]:
-    """Forking is quick, but safe only where no other thread could hold a lock at that moment."""
-    if sys.platform == "linux" and Path("/proc/self/task").is_dir():
-        for _ in range(5):
-            if len(list(Path("/proc/self/task").iterdir())) == 1:
-                return "fork"
-            sleep(
-                0.01
-            )  # a thread that was joined, a former pool's for example, may still be leaving
-    return "spawn"
+def _context() -> BaseContext:
+    """Not plain forking: another thread of this process could hold a lock at that moment."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    return context
 
 
 def _outcome(promise: Promise, now: datetime) -> Outcome:

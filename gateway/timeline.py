@@ -284,5 +284,5 @@ def held_words(held: Iterable[Stretch]) -> str:
     for stretch in held:
         who = owner_words(stretch.owner)
         total[who] = total.get(who, 0) + stretch.seconds
-    ranked = sorted(total.items(), key=lambda entry: -entry[1])
+    ranked = sorted(((w, s) for w, s in total.items() if s), key=lambda entry: -entry[1])
     return ", ".join(f"{who} {span(timedelta(seconds=s))}" for who, s in ranked)

@@ -144,11 +144,11 @@ def unless(milestone: str) -> str:
 
 
 def span(length: timedelta) -> str:
-    """A length of time for people: "3 d 4 h", "2 h 05 min", "40 s"."""
+    """A length of time for people: "40 d", "3 d 4 h", "2 h 05 min", "40 s"."""
     seconds = int(abs(length).total_seconds())
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
+        return f"{days} d {hours} h" if hours and days < 10 else f"{days} d"
     if hours:
         return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
     return f"{minutes} min" if minutes else f"{seconds} s"
@@ -209,13 +209,13 @@ def _repair(e: RepairEvents, when: When) -> str:
         case RepairSolvedByPhone():
             return f"solved on the phone: {e.solution}"
         case CrewDispatched():
-            return f"crew {e.crew} dispatched" + (f" against {e.receipt}" if e.receipt else "")
+            return f"{e.crew} is dispatched" + (f" against {e.receipt}" if e.receipt else "")
         case JobAccepted():
-            return f"crew {e.crew} accepts and has the case"
+            return f"{e.crew} accepts and has the case"
         case JobDeclined():
-            return f"crew {e.crew} declines ({e.reason}); {owner_words(e.owner)} has it again"
+            return f"{e.crew} declines ({e.reason}); {owner_words(e.owner)} has it again"
         case JobReassigned():
-            return f"crew {e.crew} is sent instead ({e.reason})"
+            return f"{e.crew} is sent instead ({e.reason})"
         case OwnerChanged():
             return f"{owner_words(e.owner)} has the case ({e.reason})"
         case AppointmentBooked():
@@ -229,7 +229,7 @@ def _repair(e: RepairEvents, when: When) -> str:
         case AppointmentMissWithdrawn():
             return f"appointment was kept after all ({e.evidence})"
         case CrewArrived():
-            return f"crew {e.crew} on site"
+            return f"{e.crew} is on site"
         case AccessFailed():
             waits = f"; waits for the customer until {when(e.wait_until)}" if e.wait_until else ""
             return f"no access, visit {e.attempt} ({e.reason}, {e.evidence}){waits}"

@@ -54,7 +54,11 @@ class Timing(NamedTuple):
 
 
 def start(
-    terms: CommitmentTerms, timing: Timing, existing: Commitments, since: datetime, at: datetime
+    terms: CommitmentTerms,
+    timing: Timing,
+    existing: Iterable[Commitment | CommitmentStarted],
+    since: datetime,
+    at: datetime,
 ) -> CommitmentStarted:
     """Promise it from `since` on; rungs that would lie before `at` are told at `at`."""
     earlier = sum(c.name == terms.name for c in existing)
@@ -233,7 +237,7 @@ def evolve(commitments: Commitments, event: CommitmentEvents) -> Commitments:
                 hastened=event.hastened,
             ),
         )
-    return tuple(_changed(c, event) if c.id == event.commitment else c for c in commitments)
+    return tuple([_changed(c, event) if c.id == event.commitment else c for c in commitments])
 
 
 def _changed(c: Commitment, event: CommitmentEvents) -> Commitment:

@@ -1,6 +1,7 @@
-"""A lifecycle's pure functions under one name, and the one way to apply commands and deadlines in order.
+"""A lifecycle's pure functions under one name, and the one way to apply commands and deadlines.
 
-`plan` is what the workflow appends, what a rehearsal counts and what an audit decides again: the same code.
+`plan` is what the workflow appends, what a rehearsal counts and what an audit decides again: the
+same code.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,7 +65,9 @@ class Lifecycle:
         """A command from outside: one that only the case gives itself is `Rejected`."""
         envelope = self.command(raw)
         if isinstance(envelope.body, DeadlinePassed | RecordAnswer):
-            raise Rejected((f"{envelope.body.type} comes from the case's own clock or asking alone.",))
+            raise Rejected(
+                (f"{envelope.body.type} is the clock's or the case's own: do not send it.",)
+            )
         return envelope
 
     def event(self, raw: object) -> Event:
@@ -142,8 +145,9 @@ def plan(
 ) -> Plan:
     """Apply commands, and the deadlines before, between and after them, in business order.
 
-    A deadline before a command's business time comes first; a fact at the very instant of a deadline is
-    still in time. Refusals do not stop the others. Ends with no deadline left at or before `now`.
+    A deadline before a command's business time comes first; a fact at the very instant of a
+    deadline is still in time. Refusals do not stop the others. Ends with no deadline left at or
+    before `now`.
     """
     result = Plan(state, version)
     for command in commands:
@@ -180,9 +184,7 @@ def deadline(at: datetime, version: int) -> CommandEnvelope[DeadlinePassed]:
     )
 
 
-def _take(
-    lifecycle: Lifecycle, result: Plan, command: CommandEnvelope[Any], now: datetime
-) -> None:
+def _take(lifecycle: Lifecycle, result: Plan, command: CommandEnvelope[Any], now: datetime) -> None:
     events = tuple(lifecycle.decide(result.state, command, now))
     result.state = lifecycle.fold(result.state, events)
     result.version += len(events)

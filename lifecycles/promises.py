@@ -63,7 +63,7 @@ def begin(
 ) -> Iterator[CommitmentStarted]:
     """Promises that a milestone starts; one that the case already has is not made twice."""
     clock = timing(state.policy, state.priority or priority)
-    made = state.commitments
+    made: list[Commitment | CommitmentStarted] = [*state.commitments]
     for terms in state.policy.repair.commitments:
         if terms.starts != milestone or not applies(terms, facts):
             continue
@@ -74,7 +74,7 @@ def begin(
         )
         if not held:
             started = commitments.start(terms, clock, made, since or by.at, by.at)
-            made = commitments.evolve(made, started)
+            made.append(started)
             yield started
 
 

@@ -219,7 +219,7 @@ def next_deadline(state: RepairState) -> datetime | None:
     if state.appointment and _misses(state):
         times.append(state.appointment.end)
     times += (state.pause_ends, state.wait_until)
-    return min((t for t in times if t is not None), default=None)
+    return min([t for t in times if t is not None], default=None)
 
 
 def _misses(state: RepairState) -> bool:

@@ -41,7 +41,10 @@ CREATE TABLE decisions (
     event_count integer NOT NULL,
     version integer NOT NULL,
     position bigint NOT NULL,
-    PRIMARY KEY (organisation, stream, command_id)
+    PRIMARY KEY (organisation, stream, command_id),
+    CHECK (command_hash = sha256(command)),
+    CHECK (command_id IS NOT DISTINCT FROM convert_from(command, 'UTF8')::jsonb ->> 'id'),
+    CHECK (event_count >= 0)
 );
 
 -- What happened, by its exact canonical bytes. The header commits to the body, to the command and to

@@ -11,8 +11,7 @@ SET LOCAL search_path TO standpipe;
 --
 -- outcome `appended`: log_version and head are the stream's version and the log's position now.
 -- outcome `behind`: nothing was written, because the stream is further on, or holds one of the
--- commands, or no command was given. bodies are the events after p_expected; held the decisions from
--- there on and those whose ids were given; conflicts the ids held with other content.
+-- commands, or no command was given. The rest is told by read_behind.
 -- SP001: the log is shorter than the case knows it. SP002: the parts don't fit each other.
 CREATE FUNCTION append_events(
     p_organisation text,
@@ -20,6 +19,8 @@ CREATE FUNCTION append_events(
     p_expected integer,
     p_policy bytea,  -- its canonical JSON; needed with a stream's first append
     p_commands bytea[],
+    p_command_ids text[],
+    p_command_hashes bytea[],
     p_decided_at text[],
     p_versions integer[],
     p_event_ids uuid[],
@@ -45,91 +46,51 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     total CONSTANT integer := cardinality(p_bodies);
+    ours boolean := false;
     now_recorded timestamptz;
-    is_new boolean := false;
-    is_held boolean;
-    command_ids text[];
-    command_hashes bytea[];
-    shared text[];  -- what the headers of a decision's events have in common
-    headers bytea[];
 BEGIN
-    SELECT array_agg(c.id), array_agg(sha256(d.command))
-    INTO command_ids, command_hashes
-    FROM unnest(p_commands) AS d(command)
-    CROSS JOIN LATERAL jsonb_to_record(convert_from(d.command, 'UTF8')::jsonb) AS c(id text);
-
-    SELECT s.version INTO log_version
-    FROM streams s WHERE s.organisation = p_organisation AND s.stream = p_stream
-    FOR UPDATE;
-    IF NOT FOUND AND p_expected = 0 AND command_ids IS NOT NULL THEN
-        IF p_policy IS NULL THEN
+    -- Until we commit, nobody else writes a stream that is ours.
+    IF cardinality(p_commands) > 0 AND NOT EXISTS (
+        SELECT FROM decisions d
+        WHERE d.organisation = p_organisation AND d.stream = p_stream
+            AND d.command_id = ANY(p_command_ids)
+    ) THEN
+        IF p_expected = 0 AND p_policy IS NOT NULL THEN
+            INSERT INTO streams (organisation, stream, kind, version, policy)
+            VALUES (
+                p_organisation, p_stream, split_part(p_stream, '-', 1), total, sha256(p_policy)
+            )
+            ON CONFLICT DO NOTHING;
+            ours := FOUND;
+            IF ours THEN
+                INSERT INTO policies (hash, content) VALUES (sha256(p_policy), p_policy)
+                ON CONFLICT DO NOTHING;
+            END IF;
+        END IF;
+        IF NOT ours THEN
+            UPDATE streams s SET version = p_expected + total
+            WHERE s.organisation = p_organisation AND s.stream = p_stream
+                AND s.version = p_expected;
+            ours := FOUND;
+        END IF;
+    END IF;
+    IF NOT ours THEN
+        outcome := 'behind';
+        SELECT b.* INTO log_version, held, bodies, conflicts
+        FROM read_behind(
+            p_organisation, p_stream, p_expected, p_command_ids, p_command_hashes
+        ) b;
+        IF log_version = 0 AND p_policy IS NULL AND cardinality(p_commands) > 0 THEN
             RAISE EXCEPTION 'the first append of % needs its policy', p_stream
                 USING ERRCODE = 'SP002';
         END IF;
-        INSERT INTO streams (organisation, stream, kind, version, policy)
-        VALUES (p_organisation, p_stream, split_part(p_stream, '-', 1), total, sha256(p_policy))
-        ON CONFLICT DO NOTHING;
-        is_new := FOUND;
-        IF NOT is_new THEN
-            -- Another run opened it a moment ago; the insert waited for its commit.
-            SELECT s.version INTO log_version
-            FROM streams s WHERE s.organisation = p_organisation AND s.stream = p_stream
-            FOR UPDATE;
-        END IF;
-    END IF;
-    IF is_new OR log_version IS NULL THEN
-        log_version := 0;
-    END IF;
-    IF log_version < p_expected THEN
-        RAISE EXCEPTION 'the log of % ends at version %, the case is at %', p_stream, log_version,
-            p_expected USING ERRCODE = 'SP001';
-    END IF;
-
-    IF NOT is_new THEN
-        SELECT count(*) > 0,
-            array_agg(d.command_id) FILTER (
-                WHERE d.command_hash <> command_hashes[array_position(command_ids, d.command_id)]
-            )
-        INTO is_held, conflicts
-        FROM decisions d
-        WHERE d.organisation = p_organisation AND d.stream = p_stream
-            AND d.command_id = ANY(command_ids);
-
-        IF is_held OR log_version > p_expected OR command_ids IS NULL THEN
-            outcome := 'behind';
-            SELECT array_agg(e.body ORDER BY e.version) INTO bodies
-            FROM events e
-            WHERE e.organisation = p_organisation AND e.stream = p_stream
-                AND e.version > p_expected;
-            SELECT jsonb_agg(
-                jsonb_build_object(
-                    'command_id', d.command_id, 'command_hash', encode(d.command_hash, 'hex'),
-                    'version', d.version, 'position', d.position, 'events', ARRAY(
-                        SELECT e.type FROM events e
-                        WHERE e.organisation = d.organisation AND e.stream = d.stream
-                            AND e.version > d.version - d.event_count AND e.version <= d.version
-                        ORDER BY e.version
-                    )
-                )
-                ORDER BY d.version, d.event_count = 0, d.decided_at, d.command_id
-            )
-            INTO held
-            FROM decisions d
-            WHERE d.organisation = p_organisation AND d.stream = p_stream
-                AND (
-                    d.version > p_expected
-                    OR (d.version = p_expected AND d.event_count = 0)
-                    OR d.command_id = ANY(command_ids)
-                );
-            RETURN;
-        END IF;
+        RETURN;
     END IF;
 
     IF (total = ALL (ARRAY[
             p_versions[cardinality(p_commands)] - p_expected, cardinality(p_event_ids),
             cardinality(p_types), cardinality(p_schema_versions), cardinality(p_occurred_at)
         ])) IS NOT TRUE
-        OR cardinality(p_commands) <> ALL (ARRAY[cardinality(p_decided_at), cardinality(p_versions)])
     THEN
         RAISE EXCEPTION 'decisions and events do not add up' USING ERRCODE = 'SP002';
     END IF;
@@ -137,7 +98,7 @@ BEGIN
         RAISE EXCEPTION 'events need the summary that they lead to' USING ERRCODE = 'SP002';
     END IF;
     -- Headers are put together from these, so none may hold what JSON would have to escape.
-    IF concat(p_organisation, p_stream, array_to_string(command_ids || p_types, ''))
+    IF concat(p_organisation, p_stream, array_to_string(p_command_ids || p_types, ''))
             ~ '[^A-Za-z0-9:/._#+-]'
         OR array_to_string(p_decided_at || p_occurred_at, '') ~ '[^0-9TZ:.-]'
     THEN
@@ -145,42 +106,7 @@ BEGIN
             USING ERRCODE = 'SP002';
     END IF;
 
-    -- What is proved later: canonical JSON of the very values that the columns get.
-    SELECT array_agg(concat(
-        '","command_hash":"', encode(d.hash, 'hex'),
-        '","command_id":"', d.id,
-        '","decided_at":"', d.decided_at,
-        '","event_id":"'
-    ))
-    INTO shared
-    FROM unnest(command_hashes, command_ids, p_decided_at) AS d(hash, id, decided_at);
-
-    SELECT array_agg(convert_to(concat(
-        '{"body_hash":"', encode(sha256(e.body), 'hex'),
-        -- The first decision that ends at this version or later caused it.
-        shared[width_bucket(p_expected + e.ordinal::integer - 1, p_versions) + 1],
-        e.event_id,
-        '","occurred_at":"', e.occurred_at,
-        '","organisation":"', p_organisation,
-        '","schema_version":', e.schema_version,
-        ',"stream":"', p_stream,
-        '","type":"', e.type,
-        '","version":', p_expected + e.ordinal,
-        '}'
-    ), 'UTF8'))
-    INTO headers
-    FROM unnest(p_event_ids, p_types, p_schema_versions, p_occurred_at, p_bodies) WITH ORDINALITY
-        AS e(event_id, type, schema_version, occurred_at, body, ordinal);
-
     log_version := p_expected + total;
-    IF is_new THEN
-        INSERT INTO policies (hash, content) VALUES (sha256(p_policy), p_policy)
-        ON CONFLICT DO NOTHING;
-    ELSIF total > 0 THEN
-        UPDATE streams s SET version = log_version
-        WHERE s.organisation = p_organisation AND s.stream = p_stream;
-    END IF;
-
     IF p_summary IS NOT NULL THEN
         INSERT INTO cases
         SELECT r.*
@@ -219,22 +145,40 @@ BEGIN
     END IF;
     now_recorded := clock_timestamp();
 
+    -- The header is what is proved later: canonical JSON of the very values that the columns get.
     INSERT INTO events
     SELECT p_organisation, head + e.ordinal, p_stream, p_expected + e.ordinal, e.event_id, e.type,
-        e.schema_version, e.occurred_at::timestamptz, now_recorded,
-        command_ids[width_bucket(p_expected + e.ordinal::integer - 1, p_versions) + 1],
-        e.header, e.body
-    FROM unnest(p_event_ids, p_types, p_schema_versions, p_occurred_at, headers, p_bodies)
-        WITH ORDINALITY
-        AS e(event_id, type, schema_version, occurred_at, header, body, ordinal);
+        e.schema_version, e.occurred_at::timestamptz, now_recorded, p_command_ids[e.decision],
+        convert_to(concat(
+            '{"body_hash":"', encode(sha256(e.body), 'hex'),
+            '","command_hash":"', encode(p_command_hashes[e.decision], 'hex'),
+            '","command_id":"', p_command_ids[e.decision],
+            '","decided_at":"', p_decided_at[e.decision],
+            '","event_id":"', e.event_id,
+            '","occurred_at":"', e.occurred_at,
+            '","organisation":"', p_organisation,
+            '","schema_version":', e.schema_version,
+            ',"stream":"', p_stream,
+            '","type":"', e.type,
+            '","version":', p_expected + e.ordinal,
+            '}'
+        ), 'UTF8'),
+        e.body
+    FROM (
+        -- An event belongs to the first decision that ends at its version or later.
+        SELECT u.*, 1 + width_bucket(p_expected + u.ordinal::integer - 1, p_versions) AS decision
+        FROM unnest(p_event_ids, p_types, p_schema_versions, p_occurred_at, p_bodies)
+            WITH ORDINALITY
+            AS u(event_id, type, schema_version, occurred_at, body, ordinal)
+    ) e;
 
     INSERT INTO decisions
     SELECT p_organisation, p_stream, d.id, d.hash, d.command, c.actor ->> 'subject',
         c.actor ->> 'role', c.actor ->> 'proof', d.decided_at::timestamptz, now_recorded,
         d.version - coalesce(p_versions[d.ordinal - 1], p_expected), d.version,
         head + d.version - p_expected
-    FROM unnest(command_ids, command_hashes, p_commands, p_decided_at, p_versions) WITH ORDINALITY
-        AS d(id, hash, command, decided_at, version, ordinal)
+    FROM unnest(p_command_ids, p_command_hashes, p_commands, p_decided_at, p_versions)
+        WITH ORDINALITY AS d(id, hash, command, decided_at, version, ordinal)
     CROSS JOIN LATERAL jsonb_to_record(convert_from(d.command, 'UTF8')::jsonb) AS c(actor jsonb);
 
     IF p_messages IS NOT NULL THEN
@@ -251,6 +195,62 @@ BEGIN
 
     outcome := 'appended';
     head := head + total;
+END
+$$;
+
+-- What a case missed that knows its stream up to p_expected. bodies: the events after it. held: the
+-- decisions from there on and those whose ids were given; conflicts: the ids held with other content.
+-- Waits for whoever is writing the stream. Only append_events calls it, on its own search path.
+CREATE FUNCTION read_behind(
+    p_organisation text,
+    p_stream text,
+    p_expected integer,
+    p_command_ids text[],
+    p_command_hashes bytea[],
+    OUT log_version integer,
+    OUT held jsonb,
+    OUT bodies bytea[],
+    OUT conflicts text[]
+)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    SELECT s.version INTO log_version
+    FROM streams s WHERE s.organisation = p_organisation AND s.stream = p_stream
+    FOR UPDATE;
+    log_version := coalesce(log_version, 0);
+    IF log_version < p_expected THEN
+        RAISE EXCEPTION 'the log of % ends at version %, the case is at %', p_stream, log_version,
+            p_expected USING ERRCODE = 'SP001';
+    END IF;
+
+    SELECT array_agg(e.body ORDER BY e.version) INTO bodies
+    FROM events e
+    WHERE e.organisation = p_organisation AND e.stream = p_stream AND e.version > p_expected;
+
+    SELECT jsonb_agg(
+            jsonb_build_object(
+                'command_id', d.command_id, 'command_hash', encode(d.command_hash, 'hex'),
+                'version', d.version, 'position', d.position, 'events', ARRAY(
+                    SELECT e.type FROM events e
+                    WHERE e.organisation = d.organisation AND e.stream = d.stream
+                        AND e.version > d.version - d.event_count AND e.version <= d.version
+                    ORDER BY e.version
+                )
+            )
+            ORDER BY d.version, d.event_count = 0, d.decided_at, d.command_id
+        ),
+        array_agg(d.command_id) FILTER (
+            WHERE d.command_hash <> p_command_hashes[array_position(p_command_ids, d.command_id)]
+        )
+    INTO held, conflicts
+    FROM decisions d
+    WHERE d.organisation = p_organisation AND d.stream = p_stream
+        AND (
+            d.version > p_expected
+            OR (d.version = p_expected AND d.event_count = 0)
+            OR d.command_id = ANY(p_command_ids)
+        );
 END
 $$;
 

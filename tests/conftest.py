@@ -11,7 +11,7 @@ import asyncio
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,28 +67,20 @@ def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
                 shutil.rmtree(shared / "servers")
 
 
-@pytest.fixture(scope="session")
-def used_databases() -> list[str]:
-    return []
-
-
 @pytest.fixture
-async def database(servers: Endpoints, used_databases: list[str]) -> AsyncIterator[Database]:
-    """A fresh migrated database, with every role able to log in."""
+async def database(servers: Endpoints) -> Database:
+    """A fresh migrated database, with every role able to log in.
+
+    It stays, 8 MB, until the servers go: dropping it takes longer than most tests.
+    """
     assert servers.admin_url is not None
     name = f"test_{uuid4().hex}"
     connection = await asyncpg.connect(url_as(servers.admin_url, database="postgres"))
     try:
-        # Every drop waits for a checkpoint; of many in a row only the first has to wait long.
-        if len(used_databases) == 20:
-            for used in used_databases:
-                await connection.execute(f"DROP DATABASE {used} WITH (FORCE)")
-            used_databases.clear()
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE standpipe")
     finally:
         await connection.close()
-    used_databases.append(name)
-    yield Database(url_as(servers.admin_url, database=name))
+    return Database(url_as(servers.admin_url, database=name))
 
 
 @pytest.fixture

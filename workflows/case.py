@@ -1,14 +1,15 @@
 """The one interpreter: a case is a workflow that waits for a command or the next deadline.
 
-Handlers put commands into an inbox. The loop alone decides (`plan`), appends, evolves and asks, so that
-nothing interleaves. When the log turns out to be ahead, the workflow learns what happened and decides again.
+Handlers put commands into an inbox. The loop alone decides (`plan`), appends, evolves and asks, so
+that nothing interleaves. When the log turns out to be ahead, the workflow learns what happened and
+decides again.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -41,7 +42,14 @@ FOREVER = RetryPolicy(
 )
 """An outage of Postgres is only slow: past the threshold Temporal waits with timers."""
 
-LOCAL = {
+
+class _Options(TypedDict):
+    start_to_close_timeout: timedelta
+    local_retry_threshold: timedelta
+    retry_policy: RetryPolicy
+
+
+LOCAL: _Options = {
     "start_to_close_timeout": timedelta(seconds=30),
     "local_retry_threshold": timedelta(seconds=10),
     "retry_policy": FOREVER,
@@ -197,7 +205,7 @@ class CaseWorkflow:
                 await self._record_refusal(item.command, item.error.details[0])
 
     def _settle_known(self, item: Item) -> bool:
-        """Give a command that the log holds its first outcome; the same id with other content fails."""
+        """Give a command that the log holds its first outcome; its id with other content fails."""
         if item.settled:
             return True
         known = self._recorded.get(item.command.id)
@@ -310,9 +318,7 @@ class CaseWorkflow:
 
     async def _quiet(self) -> None:
         """Until every handler is done, or one waits for us."""
-        await workflow.wait_condition(
-            lambda: bool(self._inbox) or workflow.all_handlers_finished()
-        )
+        await workflow.wait_condition(lambda: bool(self._inbox) or workflow.all_handlers_finished())
 
     async def _sleep(self) -> None:
         """Until a command comes or the next deadline passes.

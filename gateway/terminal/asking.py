@@ -10,7 +10,6 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import typer
 from pydantic import ValidationError
-from rich.console import Group
 from rich.text import Text
 
 from gateway import commands, policies
@@ -18,7 +17,7 @@ from gateway.commands import Invalid
 from gateway.drawing import drawn_next, event_lines, table
 from gateway.reporting import Opened, report
 from gateway.session import Session, policy_folder
-from gateway.terminal.output import AsJson, WrongInput, answered, run, show
+from gateway.terminal.output import AsJson, OneLine, WrongInput, answered, run, show
 from gateway.timeline import Timeline
 from schemas.envelope import CommandOutcome, Json
 from schemas.party import Party
@@ -115,13 +114,13 @@ def report_repair(
     opened, shown = run(work(), as_json=as_json)
     result = {**opened._asdict(), "command_id": wanted, "timeline": shown}
     known = f" Its customer is {opened.party_id} in the vault." if opened.party_id else ""
-    drawn = Group(
+    drawn = (
         Text(f"{opened.case_id} is open.{known}", style="bold"),
         event_lines(shown, [e for e in shown.events if e.command_id == wanted]),
         drawn_next(shown),
-        Text(f"Go on with: standpipe command {opened.case_id}"),
+        OneLine(f"Go on with: standpipe command {opened.case_id}"),
     )
-    show(result, drawn, as_json=as_json)
+    show(result, *drawn, as_json=as_json)
 
 
 def _checked(
@@ -206,12 +205,12 @@ def send_command(
 
     outcome, shown = run(work(), as_json=as_json)
     entries = [e for e in shown.events if e.command_id == wanted]
-    drawn = Group(
+    drawn = (
         Text(f"{case} is {outcome.stage}.", style="bold"),
         event_lines(shown, entries) if entries else Text("It was so already: nothing changed."),
         drawn_next(shown),
     )
-    show({"outcome": outcome, "timeline": shown}, drawn, as_json=as_json)
+    show({"outcome": outcome, "timeline": shown}, *drawn, as_json=as_json)
 
 
 def _what_now(case: str, as_json: bool) -> None:
@@ -233,10 +232,11 @@ def _what_now(case: str, as_json: bool) -> None:
         }
         for name, model in possible.items()
     ]
-    hint = Text(f"Send one with: standpipe command {case} NAME --field value …")
+    hint = OneLine(f"Send one with: standpipe command {case} NAME --field value …")
     show(
         {"case_id": case, "stage": shown.stage, "possible": listed},
-        Group(drawn, hint),
+        drawn,
+        hint,
         as_json=as_json,
     )
 

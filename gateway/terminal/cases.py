@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import RenderableType
 from rich.text import Text
 
 from gateway import commands
 from gateway.drawing import draw, drawn_next, event_lines, table
 from gateway.session import Session
-from gateway.terminal.output import AsJson, Exit, out, run, show
+from gateway.terminal.output import AsJson, Exit, OneLine, out, run, show
 from gateway.timeline import Timeline
 from gateway.words import owner_words, span
 from schemas.base import Owner
@@ -53,7 +53,7 @@ def list_cases(
     rows, more = run(_list(filters, late, limit, after), as_json=as_json)
     show(
         {"cases": rows, "next": rows[-1].case_id if more else None},
-        _drawn_list(rows, more),
+        *_drawn_list(rows, more),
         as_json=as_json,
     )
 
@@ -78,23 +78,31 @@ def _owed_late(row: CaseRow) -> bool:
     return any(c.state == "broken" and c.ended_at is None for c in row.commitments)
 
 
-def _drawn_list(rows: list[CaseRow], more: bool) -> Group:
+def _drawn_list(rows: list[CaseRow], more: bool) -> list[RenderableType]:
     now = datetime.now(UTC)
-    drawn = table("Case", "Stage", "Fault", "With", "Owed first")
+    drawn = table("Case", "Stage, with", "Owed first")
     drawn.columns[0].no_wrap = True
     for row in rows:
-        owner = None
-        if row.owner_kind and row.owner:
-            owner = Owner.model_validate({"kind": row.owner_kind, "id": row.owner})
-        fault = f"{row.category}, {row.severity}, {row.district}"
-        care = " (special care)" if row.priority else ""
-        with_whom = "" if row.final else owner_words(owner)
-        drawn.add_row(row.case_id, row.stage, fault + care, with_whom, _owed(row, now))
+        drawn.add_row(*case_cells(row), _owed(row, now))
     if not rows:
-        return Group(Text("No such case. Open one with `standpipe repair report …`."))
+        return [Text("No such case. Open one with `standpipe repair report …`.")]
     last = rows[-1].case_id
-    hint = f"More: add --after {last}" if more else f"{len(rows)} cases"
-    return Group(drawn, Text(f"{hint}. One in full: standpipe case show {last}"))
+    hint = f"More: add --after {last}" if more else f"{len(rows)} case{'s' * (len(rows) != 1)}"
+    return [drawn, OneLine(f"{hint}. One in full: standpipe case show {last}")]
+
+
+def case_cells(row: CaseRow) -> tuple[Text, Text]:
+    """A case in two lines: id and fault, stage and owner."""
+    care = ", special care" if row.priority else ""
+    fault = f"{row.category}, {row.severity}, {row.district}{care}"
+    owner = None
+    if row.owner_kind and row.owner and not row.final:
+        owner = Owner.model_validate({"kind": row.owner_kind, "id": row.owner})
+    with_whom = owner_words(owner) if owner else ""
+    return (
+        Text.assemble(row.case_id, ("\n" + fault, "dim")),
+        Text.assemble(row.stage, ("\n" + with_whom, "dim")),
+    )
 
 
 def _owed(row: CaseRow, now: datetime) -> Text:
@@ -139,7 +147,7 @@ def watch_case(case: CaseArgument, as_json: AsJson = False) -> None:
     JSON: one event a line, as in `case show`.
     """
     try:
-        run(_watch(case, as_json), as_json=as_json)
+        run(_watch(case, as_json), as_json=as_json, again="No longer watching; it goes on.")
     except typer.Exit as ended:
         if ended.exit_code != Exit.INTERRUPTED:
             raise

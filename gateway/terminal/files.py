@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -83,17 +83,16 @@ def import_repairs(
             )
             return done, rules
 
-    done, rules = run(work(), as_json=as_json)
+    again = "Interrupted. The same import again goes on from here; nothing is opened twice."
+    done, rules = run(work(), as_json=as_json, again=again)
     _write_rejects(rejects or _beside(file), done.rejects)
-    head = (
-        f"{done.opened} cases opened, {done.known} were known, {len(done.rejects)} rows rejected."
-    )
-    drawn = Group(
+    head = f"Cases opened: {done.opened}; known: {done.known}; rows rejected: {len(done.rejects)}."
+    drawn = (
         Text(head, style="bold"),
         _drawn_rules(rules),
         Text("Look at them with: standpipe case list --open --late; standpipe worklist"),
     )
-    show(imports.to_json(done, rules), drawn, as_json=as_json)
+    show(imports.to_json(done, rules), *drawn, as_json=as_json)
 
 
 def rehearse(
@@ -134,7 +133,9 @@ def rehearse(
     result = run(work(), as_json=as_json)
     if rejects is not None:
         _write_rejects(rejects, result.rejects)
-    show(result.to_json(), _drawn_rehearsal(result, policy, against, limit), as_json=as_json)
+    elif result.rejects:
+        say("Add --rejects FILE for the rejected rows and their reasons.")
+    show(result.to_json(), *_drawn_rehearsal(result, policy, against, limit), as_json=as_json)
 
 
 def _opened(
@@ -159,16 +160,18 @@ def _write_rejects(path: Path, rejects: list[Reject]) -> None:
             raise typer.BadParameter(
                 f"{path} cannot be written: {error.strerror}", param_hint="--rejects"
             ) from None
-        say(f"{len(rejects)} rejected rows, with all reasons, are in {path}.")
+        say(f"Rejected rows, with all reasons: {path}")
 
 
 def _drawn_rules(rules: dict[str, RuleOutcome]) -> Table:
-    drawn = table("Rule", "Kept", "Broken", "Open", "Median late", "Worst late", "Told, by rung")
+    drawn = table(
+        "Rule", "Kept", "Broken", "Open", "Median late", "Worst late", "Told, rung by rung"
+    )
     for column in drawn.columns[1:6]:
         column.justify = "right"
     for rule, outcome in rules.items():
         found = outcome.to_json()
-        told = "  ".join(f"{rung}: {count}" for rung, count in found["escalations"].items())
+        told = "  ".join(str(count) for count in found["escalations"].values())
         late = (_late(found["median_delay_seconds"]), _late(found["worst_delay_seconds"]))
         counts = (str(found[state]) for state in ("kept", "broken", "open"))
         drawn.add_row(rule, *counts, *late, told)
@@ -181,11 +184,11 @@ def _late(seconds: float | None) -> str:
 
 def _drawn_rehearsal(
     result: Rehearsal, policy: str, against: str | None, limit: int
-) -> RenderableType:
+) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for name, part in ((policy, result), (against, result.against)):
         if part is not None:
-            head = f"{name}: {part.cases} cases, {len(part.rejects)} rows rejected."
+            head = f"{name}: cases {part.cases}, rows rejected {len(part.rejects)}"
             parts += [Text(head, style="bold"), _drawn_rules(dict(sorted(part.rules.items())))]
     if result.against is not None:
         parts.append(Text(f"{len(result.differences)} cases come out otherwise.", style="bold"))
@@ -198,7 +201,7 @@ def _drawn_rehearsal(
         parts.append(drawn)
         if len(result.differences) > limit:
             parts.append(Text(f"The first {limit} of them; --json has all."))
-    return Group(*parts)
+    return parts
 
 
 def _outcome(outcome: Outcome | None) -> str:

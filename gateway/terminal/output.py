@@ -19,6 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 from temporalio.service import RPCError
 from typer.core import TyperGroup
 
@@ -103,11 +104,15 @@ class WrongInput(Failure):
         super().__init__(Exit.WRONG_INPUT, message, reasons)
 
 
-def run(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
-    """Do a command's work; what goes wrong ends the program with one message and an exit code."""
+def run(work: Coroutine[Any, Any, T], *, as_json: bool = False, again: str = "Interrupted.") -> T:
+    """Do a command's work; what goes wrong ends the program with one message and an exit code.
+
+    `again` is said on Ctrl-C.
+    """
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
+        say(again)
         raise typer.Exit(Exit.INTERRUPTED) from None
     except Exception as error:
         failure = explain(error)
@@ -194,12 +199,13 @@ def fail(failure: Failure, *, as_json: bool = False) -> NoReturn:
     raise typer.Exit(failure.code)
 
 
-def show(value: object, drawn: RenderableType, *, as_json: bool) -> None:
+def show(value: object, *drawn: RenderableType, as_json: bool) -> None:
     """A result: as JSON, or drawn for people."""
     if as_json:
         show_json(value)
     else:
-        out.print(drawn)
+        for part in drawn:
+            out.print(part, soft_wrap=isinstance(part, OneLine))
 
 
 def show_json(value: object) -> None:
@@ -211,6 +217,10 @@ def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class OneLine(Text):
+    """A line that stays one, however narrow the terminal: somebody will copy it."""
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import RenderableType
 from rich.text import Text
 
 from gateway import policies
@@ -32,7 +32,7 @@ def show_policy(
     JSON: {"hash", "policy"}.
     """
     found = _load(policy, as_json)
-    show({"hash": found.hash, "policy": found.policy}, _drawn(found), as_json=as_json)
+    show({"hash": found.hash, "policy": found.policy}, *_drawn(found), as_json=as_json)
 
 
 @app.command("check")
@@ -73,7 +73,7 @@ def _load(policy: str, as_json: bool) -> Pinned:
         fail(WrongInput(str(error)), as_json=as_json)
 
 
-def _drawn(found: Pinned) -> Group:
+def _drawn(found: Pinned) -> list[RenderableType]:
     p = found.policy
     promises = table("Promise", "Rule", "Time", "From, to", "Who is told, when")
     for terms in p.repair.commitments:
@@ -85,14 +85,14 @@ def _drawn(found: Pinned) -> Group:
             f"{terms.starts}, {terms.ends}",
             ladder,
         )
-    return Group(
+    return [
         Text.assemble((p.title, "bold"), f"  {p.name} {p.version}\nhash {found.hash}"),
         Text(f"calendar {p.calendar.version}, {p.calendar.time_zone}"),
         promises,
         Text(f"Also obeys: {', '.join(p.rules)}"),
         Text(f"Kinds of fault: {', '.join(p.repair.categories)}"),
         Text(f"Reasons for a pause: {', '.join(p.repair.pause_reasons)}"),
-    )
+    ]
 
 
 def _time(terms: CommitmentTerms) -> str:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Group
 from rich.text import Text
 
 from activities import rebuild as rebuilding
@@ -14,12 +13,12 @@ from activities.rebuild import RebuildResult
 from gateway import commands
 from gateway.drawing import table
 from gateway.session import Session
+from gateway.terminal.cases import case_cells
 from gateway.terminal.output import AsJson, Exit, WrongInput, run, say, show
-from gateway.words import owner_words, span
+from gateway.words import span
 from lifecycles.lifecycle import lifecycle_of
 from lifecycles.policies import pinned
-from schemas.base import Owner
-from schemas.envelope import CaseSummary, EventEnvelope, Json
+from schemas.envelope import CaseSummary, EventEnvelope, Json, Message
 from schemas.party import Party, PartyNote
 from schemas.read_models import OutboxRow, RefusalRow, WorkRow
 from settings import Settings
@@ -43,18 +42,10 @@ def worklist(limit: Limit = 30, as_json: AsJson = False) -> None:
 
     rows = run(work(), as_json=as_json)
     now = datetime.now(UTC)
-    drawn = table("Case", "Stage", "Fault", "With", "Owed since")
+    drawn = table("Case", "Stage, with", "Owed first")
     drawn.columns[0].no_wrap = True
     for row in rows:
-        owner = Owner.model_validate({"kind": row.owner_kind, "id": row.owner})
-        care = " (special care)" if row.priority else ""
-        drawn.add_row(
-            row.case_id,
-            row.stage,
-            f"{row.category}, {row.severity}, {row.district}{care}",
-            owner_words(owner),
-            _owed(row.waiting_since, now),
-        )
+        drawn.add_row(*case_cells(row), _owed(row.waiting_since, now))
     show({"cases": rows}, drawn if rows else Text("Nothing is open."), as_json=as_json)
 
 
@@ -92,16 +83,31 @@ def outbox(
             )
 
     rows = run(work(), as_json=as_json)
-    drawn = table("Position", "Case", "To", "What", "With")
+    drawn = table("Position", "Case", "Message")
+    drawn.columns[1].no_wrap = True
     for row in rows:
-        m = row.message
-        params = ", ".join(f"{k} {v}" for k, v in m.params.items() if v is not None and k != "case")
-        to = m.recipient if m.to == "party" else f"{m.to} {m.recipient}"
-        drawn.add_row(f"{row.position}/{row.ordinal}", row.case_id, to, m.template, params)
+        drawn.add_row(f"{row.position}/{row.ordinal}", row.case_id, Text(_told(row.message)))
     last = f"{rows[-1].position}/{rows[-1].ordinal}" if len(rows) == limit else None
     more = f" More: add --after {last}." if last else ""
     hint = Text(f"{len(rows)} messages; their delivery comes with the gateway.{more}")
-    show({"messages": rows, "next": last}, Group(drawn, hint) if rows else hint, as_json=as_json)
+    show({"messages": rows, "next": last}, *((drawn, hint) if rows else (hint,)), as_json=as_json)
+
+
+def _told(message: Message) -> str:
+    to = message.recipient if message.to == "party" else f"{message.to} {message.recipient}"
+    params = ", ".join(
+        f"{name.replace('_', ' ')} {_readable(value)}"
+        for name, value in message.params.items()
+        if value is not None and name != "case"
+    )
+    return f"{message.template.replace('_', ' ')}, to {to}" + (f": {params}" if params else "")
+
+
+def _readable(value: str | int | None) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(value)):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return str(value)
 
 
 def refusals(case: OfCase = None, limit: Limit = 50, as_json: AsJson = False) -> None:

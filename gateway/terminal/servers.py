@@ -1,14 +1,12 @@
-"""`standpipe up`, `worker`, `migrate`, `recover` and `demo`: what runs, and starts to run again."""
+"""`standpipe up`, `worker`, `migrate` and `recover`: what runs, and starts to run again."""
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -18,19 +16,32 @@ from activities.event_log import EventLog
 from activities.migrations import migrate as apply_migrations
 from activities.role_passwords import ROLES, set_passwords
 from gateway.commands import Invalid
+from gateway.recovery import Recovered
+from gateway.recovery import recover as recover_cases
 from gateway.session import Session
-from gateway.terminal.output import AsJson, WrongInput, progress, run, say, show
-from schemas.envelope import Json, OpenCase
+from gateway.terminal.output import (
+    AsJson,
+    Exit,
+    Failure,
+    OneLine,
+    WrongInput,
+    progress,
+    run,
+    say,
+    show,
+)
+from schemas.envelope import Json
 from settings import Settings
 from stack import Endpoints, Stack, StackError, endpoints
 from worker import build_worker
+
+T = TypeVar("T")
 
 CONNECTIONS = 20
 FIRST_REPORT = (
     "standpipe repair report --channel phone --category no-gas --district north"
     ' --name "Li Na" --phone 13800000000 --address "5 Lane 12"'
 )
-RECOVER_AT_ONCE = 32
 
 
 def up(
@@ -68,12 +79,20 @@ def up(
         async with stack, Session(settings, connections=CONNECTIONS) as session:
             async with _worker(session, await session.client()):
                 found = _addresses(session)
-                show(found, _drawn_addresses(found), as_json=as_json)
+                show(found, *_drawn_addresses(found), as_json=as_json)
                 await stack.until_stopped()
             say("Stopping …")
         say("Stopped. The data is kept; `standpipe up` goes on from here.")
 
-    run(work(), as_json=as_json)
+    run(started(work()), as_json=as_json)
+
+
+async def started(work: Coroutine[Any, Any, T]) -> T:
+    """Servers of our own that cannot run have failed; nobody has to look for them elsewhere."""
+    try:
+        return await work
+    except StackError as error:
+        raise Failure(Exit.FAILED, str(error)) from None
 
 
 def worker() -> None:
@@ -136,33 +155,25 @@ def migrate(
 def recover(as_json: AsJson = False) -> None:
     """Start every open case that has no running workflow: from the log, with every deadline kept.
 
-    JSON: {"open", "taken_up", "running"}.
+    JSON: {"taken_up", "running"}.
     """
 
-    async def work() -> Json:
+    async def work() -> Recovered:
         async with Session(Settings()) as session:
-            cases = await session.cases()
-            held = await session.log.open_cases(session.organisation)
-            room = asyncio.Semaphore(RECOVER_AT_ONCE)
-            started = 0
             with progress() as bars:
-                task = bars.add_task("taken up", total=len(held), note="")
-
-                async def take_up(case: OpenCase) -> None:
-                    nonlocal started
-                    async with room:
-                        started += await cases.take_up(case)
-                    bars.update(task, advance=1)
-
-                await asyncio.gather(*(take_up(case) for case in held))
-            return {"open": len(held), "taken_up": started, "running": len(held) - started}
+                task = bars.add_task("taken up", total=None, note="")
+                return await recover_cases(
+                    await session.cases(),
+                    session.log,
+                    session.organisation,
+                    lambda done, of: bars.update(task, completed=done, total=of),
+                )
 
     done = run(work(), as_json=as_json)
-    text = f"{done['open']} open cases: {done['taken_up']} taken up, {done['running']} ran already."
-    hint = (
-        "A worker lets them catch up now: deadlines that passed meanwhile count at their due time."
-    )
-    show(done, Text(f"{text}\n{hint}" if done["taken_up"] else text), as_json=as_json)
+    text = f"Open cases taken up: {done.taken_up}; running already: {done.running}."
+    if done.taken_up:
+        text += "\nA worker lets them catch up: what fell due meanwhile counts at its due time."
+    show(done, Text(text), as_json=as_json)
 
 
 def _worker(session: Session, client: Client) -> Worker:
@@ -220,27 +231,26 @@ def _addresses(session: Session) -> Json:
     }
 
 
-def _drawn_addresses(found: Json) -> Group:
-    lines = Table.grid(padding=(0, 2))
+def _drawn_addresses(found: Json) -> list[Text]:
     where = found["data_dir"]
-    for name, value in (
+    rows = (
         ("Temporal's web UI", found["ui_url"]),
         ("Temporal", f"{found['temporal_address']}, namespace {found['temporal_namespace']}"),
-        ("Task queue", f"{found['task_queue']}, a worker runs in this process"),
+        ("Task queue", f"{found['task_queue']}; a worker runs in this process"),
         ("PostgreSQL", found["database_url"]),
         ("Data", f"{where}: postgres/, temporal.db, logs/"),
-        ("Vault key", f"{where}/key: without it customers' data is lost; keep a copy apart"),
-    ):
-        lines.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
-    skips = "; clients may skip time" if found["time_skipping"] else ""
-    elsewhere = ""
-    if Path(where) != Path(".standpipe").absolute():
-        elsewhere = f"\nIn other terminals first: export STANDPIPE_DATA_DIR={where}"
-    return Group(
-        Text(f"Standpipe runs for {found['organisation']}{skips}.", style="bold green"),
-        lines,
-        Text(
-            f"{elsewhere}\nReport a first repair from another terminal:\n  {FIRST_REPORT}"
-            "\nStop everything with Ctrl-C."
-        ),
+        ("Vault key", f"{where}/key; without it customers' data is lost: keep a copy elsewhere"),
     )
+    skips = "; clients may skip time" if found["time_skipping"] else ""
+    lines = [
+        Text(f"Standpipe runs for {found['organisation']}{skips}.", style="bold green"),
+        *(OneLine(f"{name:<18} {value}") for name, value in rows),
+    ]
+    if Path(where) != Path(".standpipe").absolute():
+        lines.append(OneLine(f"In other terminals first: export STANDPIPE_DATA_DIR={where}"))
+    return [
+        *lines,
+        Text("Report a first repair from another terminal:"),
+        OneLine(f"  {FIRST_REPORT}"),
+        Text("Stop everything with Ctrl-C."),
+    ]

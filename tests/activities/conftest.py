@@ -15,9 +15,8 @@ KEY = bytes(range(32))
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
-    pool = await open_pool(database.url(), max_size=8)
-    yield pool
-    await pool.close()
+    async with await open_pool(database.url(), max_size=8) as pool:
+        yield pool
 
 
 @pytest.fixture

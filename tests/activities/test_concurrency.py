@@ -1,6 +1,8 @@
 """Many writers at once: no position missing, none twice, and a reader by position misses none."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
 
 import asyncpg
 import pytest
@@ -35,17 +37,23 @@ async def follow(log: EventLog, total: int) -> list[EventEnvelope]:
     return seen
 
 
+@pytest.fixture
+async def busy(database: Database) -> AsyncIterator[EventLog]:
+    """A log with a connection for everybody."""
+    size = WRITERS + 2
+    async with await open_pool(database.url(), min_size=size, max_size=size) as pool:
+        yield EventLog(pool)
+
+
 async def test_32_writers_leave_no_gap_and_a_tailing_reader_misses_nothing(
-    database: Database,
+    busy: EventLog,
 ) -> None:
-    pool = await open_pool(database.url(), min_size=WRITERS, max_size=WRITERS + 2)
-    log = EventLog(pool)
     total = WRITERS * sum(1 + number % 3 for number in range(APPENDS))
     async with asyncio.timeout(120):
-        *written, seen, seen_too = await asyncio.gather(
-            *(write(log, f"repair-{number}") for number in range(WRITERS)),
-            follow(log, total),
-            follow(log, total),
+        written, seen, seen_too = await asyncio.gather(
+            asyncio.gather(*(write(busy, f"repair-{number}") for number in range(WRITERS))),
+            follow(busy, total),
+            follow(busy, total),
         )
     assert [e.position for e in seen] == list(range(1, total + 1))
     assert seen_too == seen
@@ -55,51 +63,40 @@ async def test_32_writers_leave_no_gap_and_a_tailing_reader_misses_nothing(
         assert [e.version for e in mine] == list(range(1, len(mine) + 1))
         told = {r.recorded[0].version: r.recorded[0].position for r in results}
         assert {e.version: e.position for e in mine if e.version in told} == told
-    await pool.close()
 
 
-async def test_runs_that_race_for_one_case_take_turns(database: Database) -> None:
-    pool = await open_pool(database.url(), min_size=8, max_size=8)
-    log = EventLog(pool)
-
+async def test_runs_that_race_for_one_case_take_turns(busy: EventLog) -> None:
     async def run(name: int) -> None:
         version = 0
         for number in range(10):
-            while True:
+            status = "behind"
+            while status == "behind":
                 wanted = request("repair-1", version, decision(f"{name}-{number}", event(by=name)))
-                result = await log.append_events(wanted)
-                version = result.version
-                if result.status == "appended":
-                    break
+                result = await busy.append_events(wanted)
+                version, status = result.version, result.status
 
     async with asyncio.timeout(120):
         await asyncio.gather(*(run(name) for name in range(8)))
-    result = await log.append_events(catch_up("repair-1"))
+    result = await busy.append_events(catch_up("repair-1"))
     assert result.version == 80
     assert len({r.command_id for r in result.recorded}) == 80
     assert [r.version for r in result.recorded] == list(range(1, 81))
     assert [r.position for r in result.recorded] == list(range(1, 81))
-    await pool.close()
 
 
 async def test_a_retry_waits_for_the_try_that_is_still_on_its_way(
-    log: EventLog, database: Database
+    log: EventLog, pool: asyncpg.Pool
 ) -> None:
     # The first try's client is gone, but PostgreSQL still works on its transaction.
-    lost = await open_pool(database.url(), max_size=1)
     wanted = request("repair-1", 0, decision("a", event()))
-    async with lost.acquire() as connection:
-        held = connection.transaction()
-        await held.start()
-        first = EventLog(Single(connection))  # type: ignore[arg-type]
+    async with pool.acquire() as connection, connection.transaction():
+        first = EventLog(cast("asyncpg.Pool", connection))
         result = await first.append_events(wanted)
         retry = asyncio.create_task(log.append_events(wanted))
         await asyncio.sleep(0.3)
         assert not retry.done()
-        await held.commit()
     again = await retry
     assert (again.status, again.recorded) == ("behind", result.recorded)
-    await lost.close()
 
 
 async def test_what_postgres_refuses_for_now_is_called_unavailable(
@@ -112,17 +109,10 @@ async def test_what_postgres_refuses_for_now_is_called_unavailable(
             log.append_events(request("repair-1", 1, decision("b", event())))
         )
         blocked = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        while not (pid := await admin.fetchval(blocked)):
+        while (pid := await admin.fetchval(blocked)) is None:  # noqa: ASYNC110 - its state is there
             await asyncio.sleep(0.01)
         await admin.execute("SELECT pg_terminate_backend($1)", pid)
         with pytest.raises(DatabaseUnavailable, match="could not be reached"):
             await waiting
     result = await log.append_events(request("repair-1", 1, decision("b", event())))
     assert (result.status, result.recorded[0].position) == ("appended", 2)
-
-
-class Single:
-    """One connection where a pool is expected."""
-
-    def __init__(self, connection: object) -> None:
-        self.fetchrow = getattr(connection, "fetchrow")  # noqa: B009

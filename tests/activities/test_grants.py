@@ -1,10 +1,12 @@
 """Who may do what: the log only grows, whoever asks; the vault shows nobody its tables."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 
+from activities.database import open_pool
 from activities.event_log import EventLog
 from activities.log_reader import LogReader
 from activities.vault import Vault
@@ -45,13 +47,24 @@ async def filled(log: EventLog, vault: Vault) -> None:
     await vault.add_note(ORGANISATION, "party-1", "has a dog")
 
 
-@pytest.fixture
-async def auditor(database: Database) -> AsyncIterator[asyncpg.Connection]:
+@pytest.fixture(params=["standpipe_worker", "standpipe_gateway", "standpipe_auditor"])
+async def login(
+    database: Database, request: pytest.FixtureRequest
+) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of each role that may log in."""
+    async with logged_in(database, request.param) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def logged_in(database: Database, role: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(
-        database.url("standpipe_auditor"), server_settings={"search_path": "standpipe"}
+        database.url(role), server_settings={"search_path": "standpipe"}
     )
-    yield connection
-    await connection.close()
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def first_column(admin: asyncpg.Connection, table: str) -> str:
@@ -89,20 +102,16 @@ async def test_where_a_log_ends_cannot_be_forgotten(admin: asyncpg.Connection, t
             await admin.execute(change)
 
 
-@pytest.mark.parametrize("role", ["standpipe_worker", "standpipe_gateway", "standpipe_auditor"])
 async def test_nobody_who_logs_in_may_write_a_table(
-    database: Database, admin: asyncpg.Connection, role: str
+    login: asyncpg.Connection, admin: asyncpg.Connection
 ) -> None:
     tables = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'standpipe'")
     assert {row[0] for row in tables} >= {*APPEND_ONLY, *VAULT, "cases", "heads", "outbox"}
-    connection = await asyncpg.connect(
-        database.url(role), server_settings={"search_path": "standpipe"}
-    )
     for row in tables:
         column = await first_column(admin, row[0])
-        for change in (*CHANGES, "INSERT INTO {0} SELECT * FROM {0}", "DROP TABLE {0}"):
+        for change in (*CHANGES, "INSERT INTO {} DEFAULT VALUES", "DROP TABLE {0}"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(change.format(row[0], column, column))
+                await login.execute(change.format(row[0], column, column))
     for forbidden in (
         "SET ROLE standpipe_owner",
         "CREATE TABLE standpipe.mine (a int)",
@@ -111,36 +120,30 @@ async def test_nobody_who_logs_in_may_write_a_table(
         "SET session_replication_role = replica",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute(forbidden)
-    await connection.close()
+            await login.execute(forbidden)
 
 
-async def test_nobody_reads_the_vaults_tables(database: Database) -> None:
-    for role in ("standpipe_worker", "standpipe_gateway", "standpipe_auditor"):
-        connection = await asyncpg.connect(database.url(role))
-        for table in VAULT:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch(f"SELECT * FROM standpipe.{table}")
-        await connection.close()
+async def test_nobody_reads_the_vaults_tables(login: asyncpg.Connection) -> None:
+    for table in VAULT:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await login.fetch(f"SELECT * FROM {table}")
 
 
 async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault(
-    database: Database, auditor: asyncpg.Connection
+    database: Database, admin: asyncpg.Connection
 ) -> None:
-    pool = await asyncpg.create_pool(
-        database.url("standpipe_auditor"), min_size=1, server_settings={"search_path": "standpipe"}
-    )
-    reader = LogReader(pool)
-    assert len(await reader.read_stream(ORGANISATION, "repair-1")) == 1
-    assert len(await reader.read_decisions(ORGANISATION, "repair-1")) == 1
-    assert len(await reader.open_cases(ORGANISATION)) == 1
-    assert len(await reader.worklist(ORGANISATION)) == 1
-    assert len(await reader.outbox(ORGANISATION)) == 1
-    assert len(await reader.refusals(ORGANISATION)) == 1
-    await pool.close()
-    functions = await auditor.fetch(
+    async with await open_pool(database.url("standpipe_auditor")) as pool:
+        reader = LogReader(pool)
+        assert len(await reader.read_stream(ORGANISATION, "repair-1")) == 1
+        assert len(await reader.read_decisions(ORGANISATION, "repair-1")) == 1
+        assert len(await reader.open_cases(ORGANISATION)) == 1
+        assert len(await reader.worklist(ORGANISATION)) == 1
+        assert len(await reader.outbox(ORGANISATION)) == 1
+        assert len(await reader.refusals(ORGANISATION)) == 1
+    functions = await admin.fetch(
         """
-        SELECT oid::regprocedure::text, has_function_privilege(oid, 'EXECUTE') AS allowed
+        SELECT oid::regprocedure::text,
+            has_function_privilege('standpipe_auditor', oid, 'EXECUTE') AS allowed
         FROM pg_proc WHERE pronamespace = 'standpipe'::regnamespace
         """
     )
@@ -148,9 +151,7 @@ async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault
     assert [row[0] for row in functions if row["allowed"]] == []
 
 
-async def test_functions_run_on_their_own_search_path(
-    database: Database, admin: asyncpg.Connection
-) -> None:
+async def test_functions_run_on_their_own_search_path(admin: asyncpg.Connection) -> None:
     # Otherwise a caller's own `events` table would be written with the owner's rights.
     loose = await admin.fetch(
         """

@@ -352,3 +352,165 @@ def test_whatever_happens_a_case_stays_sound(data: st.DataObject) -> None:
     for number in range(data.draw(st.integers(1, 40))):
         life.go_on(data.draw, number)
     life.check_history()
+
+
+# Cases among themselves
+
+
+class Town:
+    """Cases that ask each other, with letters that arrive in any order."""
+
+    def __init__(self) -> None:
+        self.now = MONDAY
+        self.lives: dict[str, RepairState] = {}
+        self.post: list[tuple[str, dict[str, Any]]] = []
+        self.known: set[str] = set()
+        self.sent = 0
+
+    def open(self, case: str, category: str, party: str | None) -> None:
+        self.lives[case] = REPAIR.initial(case, "town", *GAS)
+        channel = "phone" if party else "patrol"
+        recorded = ["name", "address", "phone"]
+        self.send(case, "ReportRepair", channel=channel, category=category, district="north",
+                  party=party, recorded=recorded)  # fmt: skip
+
+    def send(self, case: str, name: str, /, **body: Any) -> None:
+        self.sent += 1
+        self._put(case, {"id": f"c{self.sent}", "body": {"type": name, **body}})
+
+    def deliver(self, index: int) -> None:
+        """A letter arrives: the other case decides, and its answer is under way in turn."""
+        to, raw = self.post.pop(index)
+        accepted, reasons = self._put(to, raw)
+        sender, asks, _ = raw["id"].partition("/asks/")
+        if asks and not raw["id"].endswith("/answer"):
+            answer = {"request": raw["id"], "accepted": accepted, "reasons": reasons}
+            body = {"type": "RecordAnswer", **answer}
+            self.post.append((sender, {"id": f"{raw['id']}/answer", "body": body}))
+
+    def _put(self, case: str, raw: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+        actor = {"subject": "clerk-1", "role": "clerk", "proof": "token"}
+        sent = REPAIR.command({"actor": actor, **raw})
+        made = plan(REPAIR, self.lives[case], 0, [sent], self.now)
+        state: RepairState = made.state
+        check(state, self.now)
+        self.lives[case] = state
+        for request in state.requests:
+            if request.id not in self.known:
+                self.known.add(request.id)
+                self.post.append((request.case_id, {"id": request.id, "body": request.command}))
+        return not made.refused, made.refused[0][1] if made.refused else ()
+
+    def joined(self, case: str) -> str:
+        """The case in which a merged one goes on."""
+        seen = [case]
+        while (other := self.lives[case].merged_into) is not None:
+            assert other not in seen, f"cases went on in each other, in none: {seen}"
+            seen.append(other)
+            case = other
+        return case
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_cases_that_ask_each_other_agree_in_the_end_and_lose_no_customer(
+    data: st.DataObject,
+) -> None:
+    town = Town()
+    reports = {"repair-1": "party-1", "repair-2": "party-2", "repair-3": None, "repair-4": "party-1"}
+    categories = ["no-gas", "meter", "pipe-leak", "no-gas"]
+    for (case, party), category in zip(reports.items(), categories, strict=True):
+        town.open(case, category, party)
+        town.now += timedelta(minutes=10)
+    for case in ("repair-1", "repair-2"):
+        town.send(case, "TriageRepair", category=town.lives[case].category, severity="common")
+        town.send(case, "DispatchCrew", crew="crew-1")
+        town.send(case, "RecordArrival", crew="crew-1")
+    names = st.sampled_from(sorted(reports))
+    for _ in range(data.draw(st.integers(1, 40))):
+        town.now += data.draw(st.sampled_from([timedelta(0), timedelta(minutes=5)]))
+        if town.post and data.draw(st.booleans()):
+            town.deliver(data.draw(st.integers(0, len(town.post) - 1)))
+            continue
+        case, other = data.draw(names), data.draw(names)
+        asked: dict[str, dict[str, Any]] = {
+            "MergeInto": {"case": other},
+            "LinkToFault": {"fault": other},
+            "SplitOut": {"reason": "another"},
+            "TriageRepair": {"category": town.lives[case].category, "severity": "common"},
+            "CompleteRepair": {"work": ["valve"]},
+            "RecordCallback": {
+                "party": data.draw(parties),
+                "consent": True,
+                "result": data.draw(st.sampled_from(["satisfied", "not_satisfied"])),
+            },
+            "CancelRepair": {"reason": "mistake"},
+            "ReopenCase": {"reason": "again"},
+            "TransferOut": {"to": "water", "reference": "letter/1"},
+        }
+        name = data.draw(st.sampled_from([*list(asked)[:3] * 2, *asked]))
+        town.send(case, name, **asked[name])
+    while town.post:
+        town.deliver(data.draw(st.integers(0, len(town.post) - 1)))
+
+    for case, life in town.lives.items():
+        assert not life.requests, "a request was never answered"
+        root = town.lives[town.joined(case)]
+        if life.merged_into is not None:
+            host = town.lives[life.merged_into]
+            assert ("merge", case) in [(a.how, a.case) for a in host.adopted]
+            assert reports[case] is None or reports[case] in [f.party for f in root.follow_ups]
+            for c in root.commitments:
+                if c.outstanding and c.state != "broken" and c.name != "follow_up":
+                    assert life.reported_at is not None
+                    assert c.start <= life.reported_at, "the earliest clock was lost"
+        for a in life.adopted:
+            other = town.lives[a.case]
+            assert a.how == "link" or other.merged_into == case
+        if life.linked_to is not None and life.stage in ACTIVE:
+            host = town.lives[life.linked_to]
+            assert ("link", case) in [(a.how, a.case) for a in host.adopted]
+
+
+# Runs that differ in nothing but the machine
+
+
+def fingerprint() -> str:
+    """All that a long and varied sequence comes to, as one line."""
+    town = Town()
+    for number in range(1, 6):
+        party = f"party-{number}" if number % 2 else None
+        town.open(f"repair-{number}", "no-gas" if number % 2 else "pipe-leak", party)
+    for number, other in ((1, 3), (3, 2), (5, 2), (4, 2)):
+        kind, key = ("LinkToFault", "fault") if number % 2 else ("MergeInto", "case")
+        town.send(f"repair-{number}", kind, **{key: f"repair-{other}"})
+        town.now += timedelta(hours=3)
+    while town.post:
+        town.deliver(0)
+    town.now += timedelta(days=40)
+    town.send("repair-2", "CompleteRepair", work=["weld", "valve"])
+    while town.post:
+        town.deliver(len(town.post) - 1)
+    story = [state.model_dump(mode="json") for state in town.lives.values()]
+    messages = [
+        [i, m.model_dump()]
+        for step in plan(REPAIR, town.lives["repair-5"], 0, [], town.now + GAPS[-1]).steps
+        for i, m in step.messages
+    ]
+    return json.dumps([story, messages])
+
+
+def test_decisions_do_not_depend_on_the_hash_seed() -> None:
+    script = "from tests.lifecycles.test_properties import fingerprint; print(fingerprint())"
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (1, 2, 3)
+    ]
+    told = [run.communicate()[0].strip() for run in runs]
+    assert told == [fingerprint()] * 3

@@ -13,7 +13,8 @@ from tests.conftest import Database
 
 pytest.register_assert_rewrite("tests.workflows.desk")
 
-from tests.workflows.desk import Desk  # noqa: E402 - what it asserts is shown when it fails
+# Only now, so that what it asserts is shown when it fails.
+from tests.workflows.desk import Desk, ShortTasks, with_interceptor  # noqa: E402
 
 POLICIES = Path(__file__).parents[2] / "policies"
 
@@ -34,6 +35,12 @@ async def log(database: Database) -> AsyncIterator[EventLog]:
 def idle_desk(temporal: Client, log: EventLog, policy: str, task_queue: str) -> Desk:
     """A desk without a worker: nothing is decided until the test runs one."""
     return Desk(temporal, log, policy, task_queue)
+
+
+@pytest.fixture
+def hasty_desk(temporal: Client, log: EventLog, policy: str, task_queue: str) -> Desk:
+    """A desk without a worker, whose cases soon miss a worker that does not answer."""
+    return Desk(with_interceptor(temporal, ShortTasks()), log, policy, task_queue)
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
-"""A desk from which a test runs cases: real servers, a task queue of its own, commands in one line."""
+"""A desk from which a test runs cases: real servers, a task queue, commands in one line."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import (
     Client,
     Interceptor,
@@ -29,10 +32,11 @@ from schemas.repair import RepairState
 from worker import build_worker, sandboxed
 
 ORGANISATION = "town"
+SHORT = timedelta(seconds=2)
 
 
 class ShortTasks(Interceptor):
-    """Workflow tasks that are given up after a second, so that a killed worker is missed soon."""
+    """Workflow tasks of two seconds instead of ten, so that a killed worker is missed soon."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         return _ShortTasks(next)
@@ -40,13 +44,13 @@ class ShortTasks(Interceptor):
 
 class _ShortTasks(OutboundInterceptor):
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
-        input.task_timeout = timedelta(seconds=1)
+        input.task_timeout = SHORT
         return await super().start_workflow(input)
 
     async def start_update_with_start_workflow(
         self, input: StartWorkflowUpdateWithStartInput
     ) -> WorkflowUpdateHandle[Any]:
-        input.start_workflow_input.task_timeout = timedelta(seconds=1)
+        input.start_workflow_input.task_timeout = SHORT
         return await super().start_update_with_start_workflow(input)
 
 
@@ -66,13 +70,21 @@ class Desk:
     task_queue: str
     names: str = field(default_factory=lambda: uuid4().hex[:12])
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    cases_begun: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         self.skipper = TimeSkipper(self.client, config=TimeSkippingConfig(enabled=False))
         self.client = self.skipper.client
         self.cases = Cases(self.client, self.log, ORGANISATION, self.task_queue)
 
-    def worker(self, *, log: EventLog | None = None, runner: WorkflowRunner | None = None) -> Worker:
+    def called(self, names: str, *, task_queue: str | None = None) -> "Desk":
+        """Another desk on the same servers, whose names and numbers are its own."""
+        queue = task_queue or self.task_queue
+        return replace(self, names=names, task_queue=queue, numbers=count(1), cases_begun=count(1))
+
+    def worker(
+        self, *, log: EventLog | None = None, runner: WorkflowRunner | None = None
+    ) -> Worker:
         return build_worker(
             self.client,
             log or self.log,
@@ -82,10 +94,15 @@ class Desk:
         )
 
     def name(self) -> str:
-        return f"repair-{self.names}-{next(self.numbers)}"
+        return f"repair-{self.names}-{next(self.cases_begun)}"
 
     def command(
-        self, kind: str, *, id: str | None = None, by: str = "clerk", at: datetime | None = None,
+        self,
+        kind: str,
+        *,
+        id: str | None = None,
+        by: str = "clerk",
+        at: datetime | None = None,
         **body: Any,
     ) -> Json:
         """A command by somebody in the role `by`; `at` is when it happened, if not now."""
@@ -116,6 +133,9 @@ class Desk:
     async def finish(self, case_id: str) -> CommandOutcome:
         """From the report to the last call, by the shortest way. Returns what closed it."""
         await self.send(case_id, "TriageRepair", category="no-gas", severity="common")
+        return await self.finish_after_triage(case_id)
+
+    async def finish_after_triage(self, case_id: str) -> CommandOutcome:
         await self.send(case_id, "DispatchCrew", crew="k-1")
         await self.send(case_id, "AcceptJob", crew="k-1")
         await self.send(case_id, "RecordArrival", crew="k-1")
@@ -174,7 +194,7 @@ class Desk:
         return plan(lifecycle, self.unborn(case_id), 0, envelopes, now)
 
     async def append(self, case_id: str, *commands: Json) -> None:
-        """Decide and append as another run of the case would, which knows all that the log holds."""
+        """Decide and append as another run of the case would, knowing all that the log holds."""
         lifecycle = lifecycle_of(case_id)
         state, version = self.unborn(case_id), 0
         for event in await self.log.read_stream(ORGANISATION, case_id):
@@ -200,6 +220,29 @@ class Desk:
             )
         )
         assert result.status == "appended"
+
+    async def reset(self, case_id: str, to_task: int, *, reapply: bool) -> None:
+        """What an operator does: back to the n-th workflow task, with or without what came later."""
+        history = await self.handle(case_id).fetch_history()
+        tasks = [
+            event.event_id
+            for event in history.events
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+        ]
+        left_out = [
+            ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
+            ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
+        ]
+        await self.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=self.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=case_id),
+                reason="a test",
+                workflow_task_finish_event_id=tasks[to_task],
+                request_id=self.name(),
+                reset_reapply_exclude_types=[] if reapply else left_out,
+            )
+        )
 
     async def verified(self, case_id: str) -> RepairState:
         """The state, once log, workflow, outbox and read model all agree on it.
@@ -235,11 +278,21 @@ class Desk:
         assert row.version == version
         summary = lifecycle.summary(state).model_dump()
         assert {name: getattr(row, name) for name in summary} == {
-            **summary, "commitments": lifecycle.summary(state).commitments
+            **summary,
+            "commitments": lifecycle.summary(state).commitments,
         }
         known = await self.handle(case_id).query("state")
         assert known == {"version": version, **state.model_dump(mode="json")}
         return state
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Ask until it is so; TimeoutError if that takes too long."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
 
 
 def ago(**by: float) -> datetime:

@@ -1,12 +1,10 @@
 """Cases ask each other: merged doubles, a network fault and its reports, answers that say no."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.workflows.desk import ORGANISATION, Desk
-from tests.workflows.test_signals import until
+from tests.workflows.desk import ORGANISATION, Desk, until
 
 
 async def settled(desk: Desk, *case_ids: str) -> None:
@@ -129,7 +127,7 @@ async def test_asking_a_case_whose_workflow_is_lost_takes_it_up_from_the_log(des
 
 
 async def test_a_lost_case_asks_again_when_it_is_taken_up(idle_desk: Desk) -> None:
-    """It asked, its run was lost before the answer came: the next run asks again, under the same id."""
+    """Its run was lost before the answer came: the next run asks again, under the same id."""
     desk = idle_desk
     async with desk.worker():
         first = await desk.opened()
@@ -137,9 +135,7 @@ async def test_a_lost_case_asks_again_when_it_is_taken_up(idle_desk: Desk) -> No
     await desk.handle(case_id).terminate()
     await desk.append(case_id, desk.command("MergeInto", case=first))
     async with desk.worker():
-        (open_case,) = [
-            c for c in await desk.log.open_cases(ORGANISATION) if c.case_id == case_id
-        ]
+        (open_case,) = [c for c in await desk.log.open_cases(ORGANISATION) if c.case_id == case_id]
         assert await desk.cases.take_up(open_case)
         assert await desk.handle(case_id).result() == "Merged"
         assert [a.case for a in (await desk.verified(first)).adopted] == [case_id]

@@ -1,42 +1,16 @@
-"""A run that is behind the log catches up: reset by an operator, second for its case, or overtaken."""
+"""A run that is behind the log catches up: reset by an operator, a second one, or overtaken."""
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from activities.cases import Conflict
 from lifecycles.decisions import Rejected
 from tests.workflows.desk import ORGANISATION, Desk, ago
 
-TRIAGE = {"category": "no-gas", "severity": "common"}
-
-
-async def reset(desk: Desk, case_id: str, to_task: int, *, reapply: bool) -> None:
-    """What an operator does: go back to the n-th workflow task (from 0), with later updates or not."""
-    history = await desk.handle(case_id).fetch_history()
-    tasks = [
-        event.event_id
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-    ]
-    left_out = [
-        ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
-        ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
-    ]
-    await desk.client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=desk.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=case_id),
-            reason="a test",
-            workflow_task_finish_event_id=tasks[to_task],
-            request_id=desk.name(),
-            reset_reapply_exclude_types=[] if reapply else left_out,
-        )
-    )
+TRIAGE: dict[str, Any] = {"category": "no-gas", "severity": "common"}
 
 
 @pytest.mark.parametrize("reapply", [True, False], ids=["reapplied", "left_out"])
@@ -52,7 +26,7 @@ async def test_a_run_that_was_reset_goes_on_and_doubles_nothing(
     await desk.send(case_id, "TakeCase")
     before = await desk.bodies(case_id)
 
-    await reset(desk, case_id, to_task, reapply=reapply)
+    await desk.reset(case_id, to_task, reapply=reapply)
     again = await desk.cases.send(case_id, triage)
     assert (again.version, again.events) == (outcome.version, outcome.events)
     with pytest.raises(Conflict):
@@ -71,7 +45,7 @@ async def test_a_closed_run_that_was_reset_ends_again(desk: Desk) -> None:
     await desk.handle(case_id).result()
     before = await desk.bodies(case_id)
 
-    await reset(desk, case_id, 1, reapply=False)
+    await desk.reset(case_id, 1, reapply=False)
     await desk.later(case_id, timedelta(hours=1))
     assert await desk.handle(case_id).result() == "Closed"
     assert await desk.bodies(case_id) == before
@@ -82,7 +56,7 @@ async def test_a_deadline_that_a_reset_run_has_before_it_again_passes_once(desk:
     case_id = await desk.opened(at=ago(minutes=14, seconds=59))
     await asyncio.sleep(2)
     assert (await desk.types(case_id)).count("CommitmentBroken") == 1
-    await reset(desk, case_id, 0, reapply=True)
+    await desk.reset(case_id, 0, reapply=True)
     await desk.send(case_id, "TriageRepair", **TRIAGE)
     assert (await desk.types(case_id)).count("CommitmentBroken") == 1
     await desk.verified(case_id)

@@ -1,4 +1,4 @@
-"""Commands as Updates: one answer each, with every reason; nothing half done; done once, however often sent."""
+"""Commands as Updates: one answer each, with every reason; done once, however often sent."""
 
 import asyncio
 from datetime import timedelta
@@ -12,7 +12,7 @@ from activities.cases import Conflict
 from lifecycles.decisions import Rejected
 from tests.workflows.desk import ORGANISATION, Desk, ago
 
-TRIAGE = {"category": "no-gas", "severity": "common"}
+TRIAGE: dict[str, Any] = {"category": "no-gas", "severity": "common"}
 
 
 async def refused(desk: Desk, case_id: str, raw: Any, id: str | None = None) -> ApplicationError:
@@ -199,13 +199,17 @@ async def test_too_few_or_too_many_arguments_hurt_nobody_else(desk: Desk) -> Non
 async def test_only_the_clock_says_that_a_deadline_passed(desk: Desk) -> None:
     case_id = await desk.opened()
     for at in (ago(minutes=0), ago(days=-400)):
-        clock = desk.command("DeadlinePassed", by="system") | {"body": {"type": "DeadlinePassed", "at": at}}
+        clock = desk.command("DeadlinePassed", by="system") | {
+            "body": {"type": "DeadlinePassed", "at": at}
+        }
         with pytest.raises(Rejected, match="clock"):
             await desk.cases.send(case_id, clock)
         await desk.cases.submit(case_id, clock)
     assert await desk.send(case_id, "TriageRepair", **TRIAGE)
     assert await desk.types(case_id) == [
-        "RepairReported", *["CommitmentStarted"] * 3, "RepairTriaged"
+        "RepairReported",
+        *["CommitmentStarted"] * 3,
+        "RepairTriaged",
     ]
 
 
@@ -253,7 +257,9 @@ async def test_an_unknown_case_is_refused(desk: Desk) -> None:
             await desk.cases.submit(unknown, desk.command("TakeCase"))
 
 
-async def test_a_second_report_under_another_policy_does_not_change_the_cases_own(desk: Desk) -> None:
+async def test_a_second_report_under_another_policy_does_not_change_the_cases_own(
+    desk: Desk,
+) -> None:
     case_id = await desk.opened()
     await desk.handle(case_id).terminate()
     other = desk.policy.replace('"version":"2026.1"', '"version":"2027.1"')

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 
-from schemas.base import Event
 from tests.workflows.desk import ORGANISATION, Desk, ago
 
 
@@ -37,7 +36,9 @@ async def test_a_timer_stands_while_commands_leave_its_deadline_alone(desk: Desk
     case_id = await desk.opened()  # wakes after 15 minutes, unless a crew was sent
     await desk.send(case_id, "TriageRepair", category="no-gas", severity="common")
     await desk.send(case_id, "HandOverCase", to={"kind": "person", "id": "c-2"}, reason="shift")
-    await desk.send(case_id, "AnnounceInterruption", start=ago(days=-2), end=ago(days=-3), reason="x")
+    await desk.send(
+        case_id, "AnnounceInterruption", start=ago(days=-2), end=ago(days=-3), reason="x"
+    )
     assert (await desk.history(case_id)).count("TIMER_STARTED") == 1
 
     await desk.send(case_id, "DispatchCrew", crew="k-1")  # now the next rung is after 3 hours
@@ -78,7 +79,9 @@ async def test_an_untouched_case_climbs_every_ladder_to_the_top(desk: Desk) -> N
     report = (await desk.log.read_decisions(ORGANISATION, case_id))[0]
     assert everything.stage == "Unreported"
     alone = desk.planned(
-        case_id, [report.command | {"occurred_at": report.decided_at}], state.reported_at + timedelta(days=5)
+        case_id,
+        [report.command | {"occurred_at": report.decided_at}],
+        state.reported_at + timedelta(days=5),
     )
     assert await desk.bodies(case_id) == [
         event.model_dump(mode="json") for step in alone.steps for event in step.events
@@ -106,5 +109,9 @@ async def test_a_deadline_keeps_its_due_time_however_late_the_worker_wakes(idle_
         broken = next(e for e in events if e.type == "CommitmentBroken")
         assert broken.occurred_at == reported + timedelta(minutes=15)
         assert broken.decided_at > broken.occurred_at + timedelta(seconds=1)
-        assert [e.type for e in events][4:] == ["CommitmentBroken", "EscalationRaised", "RepairTriaged"]
+        assert [e.type for e in events][4:] == [
+            "CommitmentBroken",
+            "EscalationRaised",
+            "RepairTriaged",
+        ]
         await idle_desk.verified(case_id)

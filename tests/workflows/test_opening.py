@@ -1,4 +1,4 @@
-"""A case opens with its report, or with all that already happened, in business order; or not at all."""
+"""A case opens with its report, or with all that happened already; or not at all."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 
 
 def a_late_repair(desk: Desk) -> list[Json]:
-    """Reported forty days ago, attended after 8 hours instead of 6, repaired after 30 instead of 24."""
+    """Forty days ago: attended after 8 hours instead of 6, repaired after 30 instead of 24."""
     start = ago(days=40)
     triaged = {"category": "no-gas", "severity": "common"}
     return [
@@ -49,7 +49,13 @@ async def test_a_whole_history_is_applied_in_business_order_at_once(desk: Desk) 
     ladders = [t for t in types if t in ("CommitmentBroken", "EscalationRaised")]
     assert ladders.count("CommitmentBroken") == 3
     assert len(ladders) == 3 + 3 + 3 + 3  # each with its breach
-    order = ["RepairTriaged", "CommitmentBroken", "CrewDispatched", "CrewArrived", "RepairCompleted"]
+    order = [
+        "RepairTriaged",
+        "CommitmentBroken",
+        "CrewDispatched",
+        "CrewArrived",
+        "RepairCompleted",
+    ]
     assert sorted(order, key=types.index) == order
     times = [e.occurred_at for e in await desk.log.read_stream(ORGANISATION, case_id)]
     assert times == sorted(times)
@@ -105,13 +111,17 @@ async def test_a_refused_history_opens_nothing(desk: Desk) -> None:
 
 
 async def test_what_a_history_is_refused_later_is_kept_as_refused(desk: Desk) -> None:
-    """Past the checks of whoever opens it: the case takes what it can and says what it could not."""
+    """Past the checks of whoever opens it: the case takes what it can and says what not."""
     case_id = desk.name()
     commands = a_late_repair(desk)
     handle = await desk.start(case_id, desk.opening(case_id, [*commands[:2], *commands[3:]]))
     await desk.send(case_id, "TakeCase")
     refused = await desk.log.refusals(ORGANISATION, stream=case_id)
-    assert [r.command_type for r in refused] == ["RecordArrival", "CompleteRepair", "RecordCallback"]
+    assert [r.command_type for r in refused] == [
+        "RecordArrival",
+        "CompleteRepair",
+        "RecordCallback",
+    ]
     assert (await desk.verified(case_id)).stage == "Triaged"
     assert (await handle.describe()).status is not None
 

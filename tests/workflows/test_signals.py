@@ -7,9 +7,9 @@ from temporalio import activity
 
 from activities.event_log import EventLog
 from schemas.envelope import Refusal
-from tests.workflows.desk import ORGANISATION, Desk, ago
+from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
-TRIAGE = {"category": "no-gas", "severity": "common"}
+TRIAGE: dict[str, Any] = {"category": "no-gas", "severity": "common"}
 
 
 class SlowRefusals(EventLog):
@@ -24,12 +24,6 @@ class SlowRefusals(EventLog):
         self.begun.set()
         await self.go_on.wait()
         await super().record_refusal(refusal)
-
-
-async def until(condition: Any, seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 async def refusals(desk: Desk, case_id: str, wanted: int) -> list[Any]:
@@ -101,8 +95,12 @@ async def test_two_commands_of_one_id_at_once_are_one_command_and_one_refusal(
     async with desk.worker():
         case_id = await desk.opened()
     for crew in ("k-1", "k-2"):  # both wait until there is a worker
-        await desk.cases.submit(case_id, desk.command("HandOverCase", id="both", reason="shift",
-                                                      to={"kind": "person", "id": crew}))
+        await desk.cases.submit(
+            case_id,
+            desk.command(
+                "HandOverCase", id="both", reason="shift", to={"kind": "person", "id": crew}
+            ),
+        )
     async with desk.worker():
         (refusal,) = await refusals(desk, case_id, 1)
         assert refusal.command_id == "both"
@@ -129,10 +127,10 @@ async def test_a_signal_to_a_closed_case_takes_it_up_from_the_log(desk: Desk) ->
 
 
 async def test_a_command_that_comes_while_a_refusal_is_written_is_not_forgotten(
-    idle_desk: Desk,
+    hasty_desk: Desk,
 ) -> None:
     """The run wants to end, a signal's refusal is not written yet, and somebody asks."""
-    desk = idle_desk
+    desk = hasty_desk
     slow = SlowRefusals(desk.log)
     async with desk.worker(log=slow):
         case_id = await desk.opened()

@@ -1,0 +1,90 @@
+"""`standpipe demo`: servers of its own, a handful of repairs, and what to try next."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.rule import Rule
+from rich.text import Text
+
+from gateway import demo as stories
+from gateway import policies
+from gateway.drawing import draw
+from gateway.session import policy_folder
+from gateway.terminal.output import AsJson, OneLine, out, run, say, show
+from gateway.terminal.servers import FIRST_REPORT, started
+from gateway.theatre import Theatre
+from gateway.timeline import Timeline
+from schemas.envelope import Json
+from settings import Settings
+
+
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the data, to look at it afterwards.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a handful of repairs live and die on real servers, their clocks fast-forwarded.
+
+    JSON: {"scenes": [{"title", "case_id", "stage", "kept", "broken", "told", …}], "seconds",
+    "data_dir"}.
+    """
+
+    async def work(data_dir: Path) -> tuple[Json, Timeline]:
+        policy = policies.content_of("gas", policy_folder(Settings()))
+        tell: stories.Tell = (lambda _: None) if as_json else out.print
+        async with Theatre.opened(data_dir, policy, say) as stage:
+            say(f"Watch it in Temporal's own UI meanwhile: {stage.session.endpoints.ui_url}")
+            began = time.monotonic()
+            scenes = await stories.play(stage, tell)
+            seconds = time.monotonic() - began
+            shown = [await scene.timeline() for scene in scenes]
+        told = [stories.facts(s.title, t) for s, t in zip(scenes, shown, strict=True)]
+        result = {
+            "scenes": told,
+            "seconds": round(seconds, 1),
+            "data_dir": str(data_dir) if keep else None,
+        }
+        return result, shown[stories.SHOWN_IN_FULL]
+
+    data_dir = Path(tempfile.mkdtemp(prefix="standpipe-demo-"))
+    try:
+        result, longest = run(started(work(data_dir)), as_json=as_json)
+    finally:
+        if not keep:
+            shutil.rmtree(data_dir, ignore_errors=True)
+    drawn = (
+        Rule("The last of them in full: who, when, which rule", align="left"),
+        draw(longest),
+        Rule("All of them", align="left"),
+        stories.summary(result["scenes"]),
+        *_what_to_try(result),
+    )
+    show(result, *drawn, as_json=as_json)
+
+
+def _what_to_try(result: Json) -> list[Text]:
+    here = os.path.relpath(sys.argv[0])
+    program = "standpipe" if shutil.which("standpipe") else here
+    serve = "make serve" if Path("Makefile").exists() else f"{program} up"
+    lines = [
+        Text(
+            f"Days and weeks in {result['seconds']:.0f} seconds: real timers of a real Temporal"
+            " server, every event in a real PostgreSQL; names, phones and addresses nowhere but"
+            " in the vault, encrypted. Now yours:"
+        ),
+        OneLine(f"  {serve:<28} # both servers and a worker, until Ctrl-C; then elsewhere:"),
+        OneLine(f"  {FIRST_REPORT.replace('standpipe', program, 1)}"),
+        OneLine(f"  {program} case list"),
+        OneLine(f"  {program} command CASE       # what can be asked of it now, then ask it"),
+        OneLine(f"  {program} case watch CASE    # live; and `case show CASE` for all of it"),
+    ]
+    if result["data_dir"]:
+        lines.append(OneLine(f"Its data is kept: {program} up --data-dir {result['data_dir']}"))
+    return lines

@@ -1,0 +1,177 @@
+"""What the demonstration plays on: servers of its own, cases whose clocks can be fast-forwarded.
+
+A scene asks real cases through `Cases`, lets their own timers fire, and says what the log holds.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
+
+from activities.cases import Cases
+from activities.event_log import EventLog
+from gateway.drawing import event_lines
+from gateway.reporting import report
+from gateway.session import Session
+from gateway.timeline import Timeline
+from schemas.envelope import Json
+from schemas.party import Party
+from settings import Settings
+from stack import Stack
+from worker import build_worker
+
+PATIENCE_SECONDS = 30.0
+UNTOLD = ("CommitmentStarted", "RepairTriaged", "RequestAnswered", "WorkPaused", "CallbackDue")
+"""Left to the timeline at the end, so that the story stays one."""
+ELSEWHERE = (
+    "database_url",
+    "database_password_file",
+    "admin_database_url",
+    "admin_database_password_file",
+    "key",
+    "key_file",
+)
+
+
+class Theatre:
+    """The servers on which the scenes play."""
+
+    def __init__(self, session: Session, skipper: TimeSkipper, policy: str) -> None:
+        self.session = session
+        self.skipper = skipper
+        self.policy = policy
+        self.cases = Cases(
+            skipper.client, session.log, session.organisation, session.settings.task_queue
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, data_dir: Path, policy: str, say: Callable[[str], None]
+    ) -> "AsyncGenerator[Theatre]":
+        """Servers of its own, a worker inside, and time that can be skipped."""
+        settings = Settings(
+            data_dir=data_dir,
+            organisation="demo",
+            # Whatever servers and keys the environment names, these are our own.
+            **dict.fromkeys(ELSEWHERE),
+        )
+        stack = Stack(data_dir, time_skipping=True, temporal_port=0, ui_port=0, report=say)
+        async with stack, Session(settings, connections=20) as session:
+            client = await session.client()
+            log = EventLog(session.pool)
+            async with build_worker(
+                client, log, organisation=session.organisation, task_queue=settings.task_queue
+            ):
+                # Skipping only where a scene asks for it: else a waiting case would run to its end.
+                skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
+                yield cls(session, skipper, policy)
+
+
+class Scene:
+    """One story: what somebody does, how the time goes by, and what the log says of it."""
+
+    def __init__(self, theatre: Theatre, title: str) -> None:
+        self.title = title
+        self.case = ""
+        self.parties: list[str] = []
+        self.lines: asyncio.Queue[RenderableType | None] = asyncio.Queue()
+        self._theatre = theatre
+        self._told: dict[str, int] = {}
+
+    async def reported(
+        self,
+        words: str,
+        customer: Party,
+        *,
+        channel: str = "phone",
+        role: str = "clerk",
+        ago: timedelta | None = None,
+    ) -> str:
+        """Somebody reports a fault; the first such case is the scene's own."""
+        theatre, now = self._theatre, datetime.now(UTC)
+        command: Json = {
+            **_from("clerk-12" if role == "clerk" else "app", role),
+            "occurred_at": None if ago is None else (now - ago).isoformat(),
+            "body": {
+                "type": "ReportRepair",
+                "channel": channel,
+                "category": "no-gas",
+                "district": "north",
+            },
+        }
+        opened = await report(
+            theatre.cases,
+            theatre.session.vault,
+            theatre.session.organisation,
+            theatre.policy,
+            command,
+            customer,
+            now,
+        )
+        self.case = self.case or opened.case_id
+        self.parties += [opened.party_id] if opened.party_id else []
+        await self.told(words, opened.case_id)
+        return opened.case_id
+
+    async def done(
+        self,
+        command: str,
+        *,
+        of: str | None = None,
+        who: str = "clerk-12",
+        role: str = "clerk",
+        **fields: object,
+    ) -> None:
+        """Somebody asks something of a case, at its own present time."""
+        envelope = {**_from(who, role), "body": {"type": command, **fields}}
+        await self._theatre.cases.send(of or self.case, envelope)
+
+    async def told(self, words: str, of: str | None = None) -> None:
+        """Say what was done, and what the log holds of it since."""
+        case = of or self.case
+        shown = await self.timeline(case)
+        after = self._told.get(case, 0)
+        fresh = [e for e in shown.events if e.version > after and e.type not in UNTOLD]
+        self._told[case] = shown.version
+        lines = Padding(event_lines(shown, fresh), (0, 0, 0, 2))
+        self.lines.put_nowait(Group(Text(words, style="italic"), lines))
+
+    async def later(self, by: timedelta) -> None:
+        """Let the case's clock run on: its timers fire as they would have."""
+        theatre = self._theatre
+        handle = theatre.skipper.client.get_workflow_handle(self.case)
+        until = await theatre.skipper.get_current_time(handle) + by
+        await theatre.skipper.fast_forward(handle, by)
+        await self._until(self.case, lambda shown: not _due(shown, until))
+
+    async def ended(self, case: str, stage: str) -> None:
+        """Wait until a case has reached its end by itself."""
+        await self._until(case, lambda shown: shown.stage == stage)
+
+    async def timeline(self, case: str | None = None) -> Timeline:
+        return await self._theatre.session.timeline(case or self.case)
+
+    async def _until(self, case: str, there: Callable[[Timeline], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not there(await self.timeline(case)):  # noqa: ASYNC110 - the log tells, no event
+                await asyncio.sleep(0.05)
+
+
+def _due(shown: Timeline, until: datetime) -> bool:
+    """Whether the clock still owes the case something."""
+    return bool(shown.next) and shown.next[0].at <= until
+
+
+def _from(who: str, role: str) -> Json:
+    return {
+        "id": f"demo-{uuid4().hex}",
+        "actor": {"subject": who, "role": role, "proof": "local"},
+    }

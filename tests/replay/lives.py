@@ -1,0 +1,280 @@
+"""The lives whose histories are kept: between them, every path through the interpreter.
+
+Each is told at a desk of its own, whose name is in its cases' names.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from temporalio import activity
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+
+from activities.cases import Conflict
+from activities.database import DatabaseUnavailable
+from activities.event_log import EventLog
+from lifecycles.decisions import Rejected
+from schemas.envelope import AppendRequest, AppendResult
+from tests.workflows.desk import Desk, ago, until
+
+LIVES: dict[str, Callable[[Desk], Awaitable[None]]] = {}
+COMMON: dict[str, Any] = {"category": "no-gas", "severity": "common"}
+SATISFIED: dict[str, Any] = {"party": "party-1", "consent": True, "result": "satisfied"}
+DAY = timedelta(days=1)
+
+
+class FalteringLog(EventLog):
+    """A log that some cases do not reach."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__(pool)
+        self.away: set[str] = set()
+
+    @activity.defn(name="append_events")
+    async def append_events(self, request: AppendRequest) -> AppendResult:
+        if request.stream in self.away:
+            raise DatabaseUnavailable("PostgreSQL could not be reached.")
+        return await super().append_events(request)
+
+
+def life(tell: Callable[[Desk], Awaitable[None]]) -> Callable[[Desk], Awaitable[None]]:
+    LIVES[tell.__name__.replace("_", "-")] = tell
+    return tell
+
+
+async def answered(desk: Desk, *case_ids: str) -> None:
+    """Until no case waits for another's answer."""
+
+    async def no_requests() -> bool:
+        states = [await desk.handle(case_id).query("state") for case_id in case_ids]
+        return not any(state["requests"] for state in states)
+
+    await until(no_requests)
+
+
+async def on_site(desk: Desk, **report: Any) -> str:
+    case_id = await desk.opened(**report)
+    await desk.send(
+        case_id, "TriageRepair", **{**COMMON, **{k: report[k] for k in report if k in COMMON}}
+    )
+    await desk.send(case_id, "DispatchCrew", crew="k-1")
+    await desk.send(case_id, "AcceptJob", crew="k-1")
+    await desk.send(case_id, "RecordArrival", crew="k-1")
+    return case_id
+
+
+@life
+async def on_time(desk: Desk) -> None:
+    case_id = await on_site(desk)
+    await desk.send(case_id, "MakeSafe", evidence="photo-1")
+    await desk.send(case_id, "StartWork")
+    await desk.send(case_id, "CompleteRepair", work=["valve"], evidence=["photo-2"])
+    await desk.send(case_id, "RecordCallback", party="party-1", result="unreachable")
+    await desk.send(case_id, "RecordCallback", **SATISFIED)
+
+
+@life
+async def untouched(desk: Desk) -> None:
+    case_id = await desk.opened()
+    await desk.later(case_id, 5 * DAY)
+
+
+@life
+async def no_access(desk: Desk) -> None:
+    case_id = await desk.opened()
+    await desk.send(case_id, "TriageRepair", **COMMON)
+    await desk.send(case_id, "DispatchCrew", crew="k-1")
+    for n in (1, 2):
+        visit: dict[str, Any] = {"start": ago(days=-n), "end": ago(days=-n, hours=-2)}
+        kind = "BookAppointment" if n == 1 else "MoveAppointment"
+        more = {} if n == 1 else {"reason": "rain"}
+        await desk.send(case_id, kind, consent=f"call-{n}", **visit, **more)
+    await desk.later(case_id, 3 * DAY)  # we do not come
+    for n in (1, 2):
+        await desk.send(
+            case_id, "RecordNoAccess", crew="k-1", reason="nobody_in", evidence=f"card-{n}"
+        )
+    await desk.later(case_id, 8 * DAY)  # nobody answers: the case ends
+
+
+@life
+async def paused(desk: Desk) -> None:
+    case_id = await on_site(desk)
+    await desk.send(case_id, "RequestParts", parts=["valve"], stock="elsewhere")
+    await desk.send(case_id, "PauseWork", reason="awaiting_parts", evidence="slip-1")
+    await desk.send(case_id, "RecordPartsShipped", waybill="way-1")
+    await desk.later(case_id, DAY)
+    await desk.send(case_id, "RecordPartsArrived")
+    await desk.send(case_id, "ResumeWork")
+    await desk.send(case_id, "PauseWork", reason="customer_request", evidence="call-1")
+    await desk.later(case_id, 15 * DAY)  # as long as the policy lets it wait
+    await desk.send(case_id, "CompleteRepair", work=["valve"], warranty_parts=["valve"])
+
+
+@life
+async def unhappy(desk: Desk) -> None:
+    case_id = await on_site(desk, severity="hazard", priority=True)
+    await desk.send(case_id, "CompleteRepair", work=["valve"])
+    await desk.send(case_id, "FailInspection", reason="leaks", evidence="photo-1")
+    for n in (2, 3):
+        await desk.send(case_id, "CompleteRepair", work=["valve"])
+        await desk.send(case_id, "PassInspection", evidence=f"photo-{n}")
+        await desk.send(case_id, "RecordCallback", **{**SATISFIED, "result": "not_satisfied"})
+        await desk.send(case_id, "DispatchCrew", crew=f"k-{n}")
+        await desk.send(case_id, "RecordArrival", crew=f"k-{n}")
+
+
+@life
+async def declined(desk: Desk) -> None:
+    case_id = await desk.opened()
+    await desk.send(case_id, "TriageRepair", **COMMON)
+    await desk.send(case_id, "PostGuard", guard="g-1")
+    await desk.send(case_id, "DispatchCrew", crew="k-1")
+    await desk.send(case_id, "DeclineJob", crew="k-1", reason="no_tools")
+    await desk.send(case_id, "DispatchCrew", crew="k-2")
+    await desk.send(case_id, "ReassignJob", crew="k-3", reason="nearer")
+    await desk.later(case_id, timedelta(minutes=30))
+    await desk.cases.send(case_id, desk.command("TakeCase", by="supervisor"))
+    await desk.send(case_id, "HandOverCase", to={"kind": "unit", "id": "depot"}, reason="shift")
+    await desk.send(
+        case_id, "AnnounceInterruption", start=ago(days=-7), end=ago(days=-8), reason="works"
+    )
+    await desk.send(case_id, "AcceptJob", crew="k-3")
+
+
+@life
+async def exits(desk: Desk) -> None:
+    solved = await desk.opened(category="ic-card")
+    await desk.send(solved, "SolveByPhone", solution="card_reset")
+    ours_no_longer = await desk.opened()
+    await desk.send(ours_no_longer, "DeclareNotOurs", reason="inside_pipe", channel="plumber")
+    await desk.handle(ours_no_longer).result()
+    await desk.send(ours_no_longer, "ReopenCase", reason="ours_after_all")
+    await desk.send(ours_no_longer, "CancelRepair", reason="withdrawn")
+    sound = await on_site(desk)
+    await desk.send(sound, "ReportNoFault", evidence="photo-1")
+    hopeless = await on_site(desk)
+    await desk.send(hopeless, "DeclareUnableToFix", reason="no_parts", channel="maker")
+    away = await desk.opened()
+    await desk.send(away, "TransferOut", to="water-works", reference="letter-1")
+    await desk.handle(away).result()
+    await desk.send(away, "RecordTransferReturned", reason="not_theirs")
+
+
+@life
+async def merged(desk: Desk) -> None:
+    first, double = await desk.opened(), await desk.opened(party="party-2", at=ago(hours=1))
+    await desk.send(double, "MergeInto", case=first)
+    await desk.handle(double).result()
+    await desk.send(double, "SplitOut", reason="another_fault")
+    await answered(desk, double)
+    await asyncio.gather(
+        desk.send(double, "MergeInto", case=first), desk.send(first, "MergeInto", case=double)
+    )
+    await answered(desk, first, double)
+
+
+@life
+async def linked(desk: Desk) -> None:
+    fault = await desk.opened(category="main-leak", channel="patrol", party=None)
+    reports = [await desk.opened(party=f"party-{n}") for n in (1, 2)]
+    for report in reports:
+        await desk.send(report, "LinkToFault", fault=fault)
+    await answered(desk, *reports)
+    await desk.send(reports[1], "SplitOut", reason="another_fault")
+    await desk.send(fault, "CompleteRepair", work=["clamp"])
+    await desk.handle(fault).result()
+    await desk.send(reports[1], "LinkToFault", fault=fault)
+    await answered(desk, *reports)
+
+
+@life
+async def refused(desk: Desk) -> None:
+    case_id = await desk.opened()
+    handle = desk.handle(case_id)
+    taken = desk.command("TakeCase", by="supervisor")
+    with suppress(Rejected):
+        await desk.send(case_id, "StartWork")
+    with suppress(WorkflowUpdateFailedError):
+        await handle.execute_update("command", {"id": 7})
+    for raw in (desk.command("StartWork"), {"id": 7}, taken, taken):
+        await handle.signal("submit", raw)
+    await handle.signal("submit", args=[])
+    await desk.cases.send(case_id, taken)
+    with suppress(Conflict):
+        await desk.cases.send(case_id, desk.command("StartWork", id=taken["id"]))
+    await handle.signal("submit", desk.command("StartWork", id=taken["id"]))
+    await asyncio.gather(
+        *(desk.send(case_id, kind) for kind in ("TakeCase", "StartWork", "ResumeWork")),
+        return_exceptions=True,
+    )
+
+
+@life
+async def told_late(desk: Desk) -> None:
+    start = ago(days=40)
+    whole, part = desk.name(), desk.name()
+    commands = [
+        desk.report(at=start),
+        desk.command("TriageRepair", at=start + DAY / 100, **COMMON),
+        desk.command("DispatchCrew", at=start + DAY / 4, crew="k-1"),
+        desk.command("RecordArrival", at=start + DAY / 3, crew="k-1"),
+        desk.command("CompleteRepair", at=start + 2 * DAY, work=["valve"]),
+        desk.command("RecordCallback", at=start + 3 * DAY, **SATISFIED),
+    ]
+    await desk.cases.open_with_history(whole, desk.policy, commands)
+    await desk.cases.open_with_history(part, desk.policy, [desk.report(at=ago(hours=3))])
+    await desk.send(part, "TriageRepair", at=ago(hours=2), **COMMON)
+    await desk.send(part, "DispatchCrew", at=ago(hours=2.9), crew="k-1")  # withdraws a breach
+    await desk.later(part, DAY / 2)
+
+
+@life
+async def behind(desk: Desk) -> None:
+    case_id = await desk.opened()
+    await desk.append(case_id, desk.command("TriageRepair", **COMMON))
+    await desk.send(case_id, "DispatchCrew", crew="k-1")
+    await desk.reset(case_id, 0, reapply=True)
+    await desk.send(case_id, "AcceptJob", crew="k-1")
+    await desk.reset(case_id, 1, reapply=False)
+    await desk.send(case_id, "RecordArrival", crew="k-1")
+    await desk.handle(case_id).terminate()
+    await desk.send(case_id, "CompleteRepair", work=["valve"])
+    await desk.append(case_id, desk.command("RecordCallback", **SATISFIED))
+    with suppress(Rejected):
+        await desk.send(case_id, "StartWork")
+
+
+@life
+async def continued(desk: Desk) -> None:
+    case_id = await desk.opened()
+    for n in range(60):
+        owner = {"kind": "person", "id": f"c-{n}"}
+        await desk.send(case_id, "HandOverCase", to=owner, reason="shift")
+
+
+@life
+async def out_of_reach(desk: Desk) -> None:
+    """Postgres is away for so long that the workflow waits with timers."""
+    case_id = await desk.opened()
+    assert isinstance(desk.log, FalteringLog)
+    desk.log.away.add(case_id)
+    sent = asyncio.create_task(desk.send(case_id, "TakeCase"))
+    await asyncio.sleep(15)
+    desk.log.away.clear()
+    await sent
+
+
+@life
+async def unborn(desk: Desk) -> None:
+    nothing, refused_report, invalid = desk.name(), desk.name(), desk.name()
+    for case_id, argument in (
+        (nothing, desk.opening(nothing)),
+        (refused_report, desk.opening(refused_report, [desk.report(party=None)])),
+        (invalid, {"case_id": 7}),
+    ):
+        with suppress(WorkflowFailureError):
+            await (await desk.start(case_id, argument)).result()
