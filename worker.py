@@ -1,4 +1,4 @@
-"""The worker: runs the case workflows and their activities. Built here for production and tests alike."""
+"""The worker runs case workflows and their activities; production and tests build it here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,8 +37,8 @@ def build_worker(
 ) -> Worker:
     """A worker for one organisation's cases.
 
-    Unsandboxed unless `runner` says otherwise: the sandbox costs 8 ms of CPU for every case, and what
-    it guards is tested (sandboxed runs, replays under several hash seeds) and linted.
+    Unsandboxed unless `runner` says otherwise: the sandbox costs 8 ms of CPU for every case, and
+    what it guards is tested (sandboxed runs, replays under several hash seeds) and linted.
     """
     cases = Cases(client, log, organisation, task_queue)
     return Worker(

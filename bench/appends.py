@@ -11,15 +11,18 @@ from uuid import uuid4
 import asyncpg
 
 from activities.event_log import EventLog
+from bench.cases import LIFE, envelope
 from lifecycles.lifecycle import LIFECYCLES, dump, plan
 from lifecycles.policies import pinned
 from schemas.envelope import AppendRequest, Decision, Json
-from bench.cases import LIFE, envelope
 
 SET = 20
 _INSERT = """\\set n random(1, 1000000000)
 INSERT INTO bench_single (stream, version, type, body)
-VALUES ('repair-' || :n, 1, 'CrewArrived', '{"at":"2026-01-01T00:00:00Z","crew":"k-7","type":"CrewArrived"}');
+VALUES (
+    'repair-' || :n, 1, 'CrewArrived',
+    '{"at":"2026-01-01T00:00:00Z","crew":"k-7","type":"CrewArrived"}'
+);
 """
 
 

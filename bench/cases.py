@@ -1,4 +1,4 @@
-"""The same repair, seven commands long, in four ways: ours, bare Temporal, ordinary activities, DBOS."""
+"""The same repair, seven commands long: ours, bare Temporal, and with ordinary activities."""
 
 import asyncio
 import time

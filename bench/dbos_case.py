@@ -1,4 +1,4 @@
-"""The same repair written for DBOS: the same pure decisions and the same append, as a durable step."""
+"""The same repair written for DBOS: the same decisions, the same append as a durable step."""
 
 import logging
 import time

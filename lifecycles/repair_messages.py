@@ -1,4 +1,4 @@
-"""Repair: who must be told what, as messages for the outbox. Ids and a template, nothing personal."""
+"""Repair: who must be told what, as messages for the outbox: ids and a template only."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Which repair command is allowed in which stage: the table that `decide` obeys and the diagram shows."""
+"""Which repair command is allowed in which stage: the table that `decide` obeys."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ ALLOWED: Mapping[str, tuple[Stage, ...]] = {
     "DeadlinePassed": LIVE,
     "RecordAnswer": (*LIVE, *ENDED),
 }
-"""A network fault may also be completed from any active stage: whoever clears it may say only that."""
+"""A network fault may also be completed from any active stage: whoever clears it says only that."""
 
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

@@ -80,7 +80,7 @@ BEGIN
         FROM read_behind(
             p_organisation, p_stream, p_expected, p_command_ids, p_command_hashes
         ) b;
-        IF log_version = 0 AND p_policy IS NULL AND cardinality(p_commands) > 0 THEN
+        IF log_version = 0 AND held IS NULL AND cardinality(p_commands) > 0 THEN
             RAISE EXCEPTION 'the first append of % needs its policy', p_stream
                 USING ERRCODE = 'SP002';
         END IF;

@@ -1,4 +1,4 @@
-"""What every message and value is made of: frozen models, UTC times, opaque identifiers, the actor."""
+"""What every message is made of: frozen models, UTC times, opaque identifiers, the actor."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -85,7 +85,7 @@ class Command(Value):
 
 
 class Owner(Value):
-    """Who answers for the case now (ADM-1): a person, or the unit or role until a person takes it."""
+    """Who answers for the case (ADM-1): a person, or the unit or role until a person takes it."""
 
     kind: Literal["person", "unit", "role"]
     id: Subject

@@ -39,7 +39,7 @@ class CommitmentTerms(Value):
     """Ignored where the basis is same_day."""
     basis: Basis = "clock"
     starts: Code
-    """The milestone that starts the time, such as `reported`; it is the milestone's business time."""
+    """The milestone that starts the time, such as `reported`, at its business time."""
     ends: Code
     """The milestone that keeps the promise, such as `arrived`."""
     ladder: tuple[RungTerms, ...] = ()
@@ -87,8 +87,8 @@ class Commitment(Value):
     """A promise inside a case. All times are UTC.
 
     `rungs` are the ladder's instants, `hastened` the earlier ones that hold while nobody has taken
-    the case; `fired` says how many have been told. A broken promise stays outstanding, and its ladder
-    climbs on, until `met_at`.
+    the case; `fired` says how many have been told. A broken promise stays outstanding, and its
+    ladder climbs on, until `met_at`.
     """
 
     id: Code
@@ -163,7 +163,7 @@ class CommitmentReset(CommitmentEvent):
 
 
 class CommitmentRestored(CommitmentEvent):
-    """It is owed again on its original clock: the case was reopened, returned, split or backdated."""
+    """It is owed again on its original clock: reopened, returned, split or backdated."""
 
     type: Literal["CommitmentRestored"] = "CommitmentRestored"
     reason: Code
@@ -200,7 +200,7 @@ class CommitmentCancelled(CommitmentEvent):
 
 
 class BreachWithdrawn(CommitmentEvent):
-    """A recorded breach was none: a fact that arrived late shows it, and `evidence` names the fact."""
+    """A recorded breach was none: `evidence` names the fact, arrived late, that shows it."""
 
     type: Literal["BreachWithdrawn"] = "BreachWithdrawn"
     evidence: CommandId

@@ -1,4 +1,4 @@
-"""What travels between the gateway, the workflow and the log: commands, decisions, messages, answers."""
+"""What travels between gateway, workflow and log: commands, decisions, messages, answers."""
 
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -146,7 +146,7 @@ class Decision(Value):
 
 
 class AppendRequest(Value):
-    """Decisions to append to one stream in one transaction, if it is still at `expected_version`."""
+    """Decisions to append to one stream in one transaction if it is still at `expected_version`."""
 
     organisation: Organisation
     stream: CaseId
@@ -174,9 +174,9 @@ class Recorded(Value):
 class AppendResult(Value):
     """`appended`: `recorded` lists the new decisions. `behind`: nothing was written.
 
-    When behind, `events` are all bodies after the expected version, in order, and `recorded` the decisions
-    that the log holds: those after the expected version and those whose ids were asked about.
-    `conflicts` are ids that the log holds with other content.
+    When behind, `events` are all bodies after the expected version, in order, and `recorded` the
+    decisions that the log holds: those after the expected version and those whose ids were asked
+    about. `conflicts` are ids that the log holds with other content.
     """
 
     status: Literal["appended", "behind"]

@@ -95,7 +95,7 @@ class RepairPolicy(Value):
     reopen_within: Length
     """After this a new case is opened instead."""
     interruption_notice: Annotated[timedelta, Field(ge=timedelta(0), le=LONGEST)]
-    """How long ahead customers are told of an interruption (KUN-2.2.2); a major fault cannot wait."""
+    """How long ahead customers are told of an interruption (KUN-2.2.2); major faults can't wait."""
     warranty_months: Annotated[int, Field(ge=1, le=600)] | None = None
     """A part replaced under warranty starts its warranty anew (AFT-1)."""
     slip_copies: tuple[Code, ...] = ("crew",)
@@ -120,7 +120,8 @@ class RepairPolicy(Value):
         milestones = get_args(Milestone)
         for terms in self.commitments:
             wrong += [
-                f"commitment {terms.name} names an unknown milestone; known: {', '.join(milestones)}"
+                f"commitment {terms.name} names an unknown milestone;"
+                f" known: {', '.join(milestones)}"
                 for milestone in (terms.starts, terms.ends)
                 if milestone not in milestones
             ]

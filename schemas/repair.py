@@ -1,4 +1,4 @@
-"""Repair (报修): the commands that may be asked of a case, the events that happen to it, its state."""
+"""Repair (报修): what may be asked of a case, what can happen to it, its state."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -329,7 +329,7 @@ class PostGuard(Command):
 
 
 class AnnounceInterruption(Command):
-    """Supply will be interrupted for the work; customers are told ahead and told why (KUN-2.2.2, GAS-8.4)."""
+    """Supply will be interrupted; customers are told ahead and told why (KUN-2.2.2, GAS-8.4)."""
 
     type: Literal["AnnounceInterruption"] = "AnnounceInterruption"
     start: UtcTime
@@ -345,7 +345,7 @@ class ReportNoFault(Command):
 
 
 class DeclareNotOurs(Command):
-    """Outside the repair scope: the customer is told promptly, with another channel (KUN-2.2.4d)."""
+    """Outside the repair scope: the customer is told promptly where to turn (KUN-2.2.4d)."""
 
     type: Literal["DeclareNotOurs"] = "DeclareNotOurs"
     reason: Code

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from enum import IntEnum
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.text import Text
+from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 from typer.core import TyperGroup
 
@@ -173,7 +175,9 @@ async def answered(command_id: str) -> AsyncGenerator[None]:
     try:
         async with asyncio.timeout(WORKER_SECONDS):
             yield
-    except TimeoutError:
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        # The client leaves a call behind that nobody asks any more; its end is no news to anybody.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise Failure(
             Exit.UNREACHABLE,
             f"No worker took it within {WORKER_SECONDS:.0f} seconds: does `standpipe up` or"

@@ -222,7 +222,7 @@ class Desk:
         assert result.status == "appended"
 
     async def reset(self, case_id: str, to_task: int, *, reapply: bool) -> None:
-        """What an operator does: back to the n-th workflow task, with or without what came later."""
+        """What an operator does: back to the n-th task, with what came later or without."""
         history = await self.handle(case_id).fetch_history()
         tasks = [
             event.event_id
