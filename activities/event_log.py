@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
 import asyncpg
 from temporalio import activity
@@ -13,7 +14,7 @@ from activities.database import reached
 from activities.log_reader import LogReader
 from schemas.envelope import AppendRequest, AppendResult, Json, Recorded, Refusal
 
-_APPEND = f"SELECT * FROM append_events({', '.join(f'${n}' for n in range(1, 17))})"
+_APPEND = f"SELECT * FROM append_events({', '.join(f'${n}' for n in range(1, 18))})"
 _REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
 
 
@@ -42,13 +43,15 @@ class EventLog(LogReader):
         """
         sealed = seal(request)
         events = [event for decision in sealed for event in decision.events]
+        policy = None if request.policy is None else request.policy.encode()
         async with _writing():
             row = await self._pool.fetchrow(
                 _APPEND,
                 request.organisation,
                 request.stream,
                 request.expected_version,
-                None if request.policy is None else request.policy.encode(),
+                None if policy is None else sha256(policy).digest(),
+                policy,
                 [decision.command for decision in sealed],
                 [decision.command_id for decision in sealed],
                 [decision.command_hash for decision in sealed],

@@ -73,7 +73,7 @@ async def _import(filing: Filing, cases: Cases, log: EventLog, policy: str) -> N
         for _ in range(16):
             group.create_task(one_after_another())
     for case_id in ids:
-        while await log.case("bench", case_id) is None:
+        while await log.case("bench", case_id) is None:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
 

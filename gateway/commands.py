@@ -50,9 +50,12 @@ class Field(NamedTuple):
 def case_id(text: str) -> str:
     """A case's id, checked. Raises `Invalid`."""
     try:
-        return TypeAdapter(CaseId).validate_python(text)
+        found = TypeAdapter(CaseId).validate_python(text)
     except ValidationError:
         raise Invalid(["CASE: must look like repair-1f2e3d (see `standpipe case list`)."]) from None
+    if found.partition("-")[0] not in _UNIONS:
+        raise Invalid([f"CASE: this version has only {' and '.join(_UNIONS)} cases."])
+    return found
 
 
 def party_id(text: str) -> str:

@@ -27,6 +27,9 @@ from settings import Settings
 from stack import Stack
 from worker import build_worker
 
+DEMO = "demo"
+"""The organisation whose log it all is."""
+
 PATIENCE_SECONDS = 30.0
 UNTOLD = ("CommitmentStarted", "RepairTriaged", "RequestAnswered", "WorkPaused", "CallbackDue")
 """Left to the timeline at the end, so that the story stays one."""
@@ -59,7 +62,7 @@ class Theatre:
         """Servers of its own, a worker inside, and time that can be skipped."""
         settings = Settings(
             data_dir=data_dir,
-            organisation="demo",
+            organisation=DEMO,
             # Whatever servers and keys the environment names, these are our own.
             **dict.fromkeys(ELSEWHERE),
         )

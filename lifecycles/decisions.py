@@ -10,6 +10,9 @@ from schemas.base import Actor, Event
 
 E = TypeVar("E", bound=Event)
 
+MOST_REASONS = 100
+LONGEST_PLACE = 200
+
 
 class Rejected(Exception):
     """A command was refused; `reasons` holds every reason, none with personal data."""
@@ -48,12 +51,18 @@ def settle(results: Iterable[E | No], also: Iterable[str] = ()) -> list[E]:
 
 
 def reasons_of(error: ValidationError) -> tuple[str, ...]:
-    """What is wrong with an input, a sentence per place, without repeating the input itself."""
+    """What is wrong with an input, a sentence per place, without repeating the input itself.
+
+    A heap of wrong places is cut short: the answer must fit where answers are kept.
+    """
     reasons: list[str] = []
-    for item in error.errors(include_url=False, include_input=False, include_context=True):
-        where = ".".join(str(part) for part in item["loc"]) or "input"
+    items = error.errors(include_url=False, include_input=False, include_context=True)
+    for item in items[:MOST_REASONS]:
+        where = ".".join(str(part) for part in item["loc"])[:LONGEST_PLACE] or "input"
         what = item["msg"].removeprefix("Value error, ")
         if item["type"] == "union_tag_invalid":
             what = f"unknown type; known: {item.get('ctx', {}).get('expected_tags', '')}"
         reasons.append(f"{where}: {what}")
+    if len(items) > MOST_REASONS:
+        reasons.append(f"input: {len(items) - MOST_REASONS} more places are wrong.")
     return tuple(reasons)

@@ -29,6 +29,7 @@ from schemas.repair import (
     PassInspection,
     RecordCallback,
     RecordTransferReturned,
+    ReleaseRequested,
     ReopenCase,
     RepairCancelled,
     RepairClosed,
@@ -65,6 +66,7 @@ def complete(state: RepairState, c: CompleteRepair, by: By) -> Results:
     )
     if state.guard:
         yield GuardRelieved(at=by.at, guard=state.guard)
+    yield from _leave_fault(state, by)
     for milestone in ("dispatched", "arrived", "fixed"):
         yield from promises.meet(state, milestone, by)
     yield from promises.cancel_all(
@@ -172,6 +174,7 @@ def solve_by_phone(state: RepairState, c: SolveByPhone, by: By) -> Results:
     if terms is None or not terms.by_phone:
         yield No("This kind of fault needs a visit; dispatch a crew (KUN-5.5.2).")
     yield RepairSolvedByPhone(at=by.at, solution=c.solution)
+    yield from _leave_fault(state, by)
     yield from promises.meet(state, "fixed", by)
     yield from promises.cancel_all(state, by, "solved_by_phone", but=("fixed",))
 
@@ -181,6 +184,7 @@ def transfer_out(state: RepairState, c: TransferOut, by: By) -> Results:
         return
     yield from _no_linked(state)
     yield RepairTransferred(at=by.at, to=c.to, reference=c.reference)
+    yield from _leave_fault(state, by)
     yield from promises.cancel_all(state, by, "transferred")
 
 
@@ -196,6 +200,7 @@ def no_fault(state: RepairState, c: ReportNoFault, by: By) -> Results:
         return
     yield from _no_linked(state)
     yield NoFaultReported(at=by.at, evidence=c.evidence)
+    yield from _leave_fault(state, by)
     yield from promises.cancel_all(state, by, "no_fault_found")
 
 
@@ -204,6 +209,7 @@ def not_ours(state: RepairState, c: DeclareNotOurs, by: By) -> Results:
         return
     yield from _no_linked(state)
     yield DeclaredNotOurs(at=by.at, reason=c.reason, channel=c.channel)
+    yield from _leave_fault(state, by)
     yield from promises.cancel_all(state, by, "not_ours")
 
 
@@ -212,6 +218,7 @@ def unable_to_fix(state: RepairState, c: DeclareUnableToFix, by: By) -> Results:
         return
     yield from _no_linked(state)
     yield DeclaredUnableToFix(at=by.at, reason=c.reason, channel=c.channel)
+    yield from _leave_fault(state, by)
     yield from promises.cancel_all(state, by, "unable_to_fix")
 
 
@@ -224,7 +231,14 @@ def cancel(state: RepairState, c: CancelRepair, by: By) -> Results:
 
 def cancelled(state: RepairState, reason: Code, by: By) -> Events:
     yield RepairCancelled(at=by.at, reason=reason)
+    yield from _leave_fault(state, by)
     yield from promises.cancel_all(state, by, "cancelled")
+
+
+def _leave_fault(state: RepairState, by: By) -> Events:
+    """A report that ends by itself does not wait for its network fault any more, nor that for it."""
+    if state.linked_to:
+        yield ReleaseRequested(at=by.at, case=state.linked_to)
 
 
 def _no_linked(state: RepairState) -> Iterator[No]:

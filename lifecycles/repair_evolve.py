@@ -276,7 +276,9 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
                 "linked_to": None,
             }
         case ReleaseRequested():
-            return _ask(s, e.case, ReleaseReport(case=s.case_id).model_dump(mode="json"))
+            release = ReleaseReport(case=s.case_id).model_dump(mode="json")
+            linked = {"linked_to": None} if s.linked_to == e.case else {}
+            return {**_ask(s, e.case, release), **linked}
         case ReportAdopted():
             parties = e.parties if e.how == "merge" else ()
             taken = Adopted(case=e.case, how=e.how, reported_at=e.reported_at, parties=parties)
@@ -291,7 +293,8 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
             return {"adopted": rest, "follow_ups": staying(s, rest)}
         case LinkedCaseTold():
             told = RecordFaultCleared(fault=s.case_id, cleared_at=e.cleared_at)
-            return _ask(s, e.case, told.model_dump(mode="json"))
+            rest = tuple(a for a in s.adopted if a.case != e.case)
+            return {**_ask(s, e.case, told.model_dump(mode="json")), "adopted": rest}
         case FaultCleared():
             return {
                 "stage": Stage.FIXED,

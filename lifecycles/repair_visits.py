@@ -116,7 +116,10 @@ def book_appointment(state: RepairState, c: BookAppointment, by: By) -> Results:
         return
     if state.appointment and not state.appointment.missed:
         yield No("There is an appointment already; use MoveAppointment (KUN-7.1.4).")
-    yield from _window(state, c.start, c.end, by)
+    wrong = list(_window(state, c.start, c.end, by))
+    yield from wrong
+    if wrong:
+        return
     yield AppointmentBooked(at=by.at, start=c.start, end=c.end, consent=c.consent)
     yield from _agreed(state, c, by)
 
@@ -126,7 +129,10 @@ def move_appointment(state: RepairState, c: MoveAppointment, by: By) -> Results:
         return
     if state.appointment is None:
         yield No("There is no appointment to move; use BookAppointment.")
-    yield from _window(state, c.start, c.end, by)
+    wrong = list(_window(state, c.start, c.end, by))
+    yield from wrong
+    if wrong:
+        return
     yield AppointmentMoved(at=by.at, start=c.start, end=c.end, consent=c.consent, reason=c.reason)
     yield from _agreed(state, c, by)
 

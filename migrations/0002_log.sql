@@ -22,7 +22,8 @@ CREATE TABLE streams (
 -- A policy's canonical JSON, once, under its SHA-256.
 CREATE TABLE policies (
     hash bytea PRIMARY KEY,
-    content bytea NOT NULL
+    content bytea NOT NULL,
+    CHECK (hash = sha256(content))
 );
 
 -- A command that was carried out, by its exact canonical bytes; it may have caused no event.

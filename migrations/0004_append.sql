@@ -4,7 +4,7 @@ SET LOCAL search_path TO standpipe;
 
 -- Append decisions and their events to one stream in one transaction, if it is at p_expected.
 --
--- p_commands to p_versions run in parallel, one per decision (p_versions: the stream's version after
+-- p_policy is canonical JSON. p_commands to p_versions run in parallel, one per decision (p_versions: the stream's version after
 -- it); p_event_ids to p_bodies too, one per event, in order. Times come as text, because headers hold
 -- them to the letter. p_messages: [{event (from 0, in this append), ordinal, to, recipient, template,
 -- params}]. p_summary: the case's row after all of it.
@@ -17,7 +17,8 @@ CREATE FUNCTION append_events(
     p_organisation text,
     p_stream text,
     p_expected integer,
-    p_policy bytea,  -- its canonical JSON; needed with a stream's first append
+    p_policy_hash bytea,  -- these two are needed with a stream's first append
+    p_policy bytea,
     p_commands bytea[],
     p_command_ids text[],
     p_command_hashes bytea[],
@@ -57,13 +58,11 @@ BEGIN
     ) THEN
         IF p_expected = 0 AND p_policy IS NOT NULL THEN
             INSERT INTO streams (organisation, stream, kind, version, policy)
-            VALUES (
-                p_organisation, p_stream, split_part(p_stream, '-', 1), total, sha256(p_policy)
-            )
+            VALUES (p_organisation, p_stream, split_part(p_stream, '-', 1), total, p_policy_hash)
             ON CONFLICT DO NOTHING;
             ours := FOUND;
-            IF ours THEN
-                INSERT INTO policies (hash, content) VALUES (sha256(p_policy), p_policy)
+            IF ours AND NOT EXISTS (SELECT FROM policies p WHERE p.hash = p_policy_hash) THEN
+                INSERT INTO policies (hash, content) VALUES (p_policy_hash, p_policy)
                 ON CONFLICT DO NOTHING;
             END IF;
         END IF;
@@ -135,7 +134,9 @@ BEGIN
     END IF;
 
     -- From here to the commit this organisation's log belongs to us alone: positions are gap-free
-    -- and in commit order, and whoever reads by position never misses one.
+    -- and in commit order, and whoever reads by position never misses one. The lock is a queue: of
+    -- those who wait for a row instead, each commit wakes all.
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_organisation, 0));
     UPDATE heads h SET position = h.position + total WHERE h.organisation = p_organisation
     RETURNING h.position - total INTO head;
     IF NOT FOUND THEN

@@ -718,7 +718,7 @@ class ReportSplit(Event):
 
 
 class ReleaseRequested(Event):
-    """This case ended before the other took it in: the other is asked to let it go."""
+    """This case ended by itself: the other, which took it in or was asked to, is to let it go."""
 
     type: Literal["ReleaseRequested"] = "ReleaseRequested"
     case: CaseId

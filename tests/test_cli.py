@@ -4,6 +4,10 @@ import asyncio
 import base64
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +214,14 @@ def test_every_wrong_field_is_told_with_what_would_be_right(
         assert reason.startswith(start)
 
 
+def test_a_case_of_a_kind_that_there_is_not_yet_and_an_empty_remark_are_wrong_input() -> None:
+    result = run("command", "complaint-1", "TakeCase", "--remark", " ", "--json")
+    assert result.exit_code == 2
+    remark, case = json.loads(result.stdout)["reasons"]
+    assert remark.startswith("--remark: give some text")
+    assert case == "CASE: this version has only repair cases."
+
+
 @pytest.mark.parametrize("body", ["{", "[1]", '"x"'])
 def test_a_body_that_is_no_object_is_wrong_input(body: str) -> None:
     result = run("command", "repair-1", "TakeCase", "--json-body", body)
@@ -379,7 +391,7 @@ async def test_what_the_stage_does_not_allow_is_refused_with_every_reason(cli: C
 
 async def test_a_watched_case_is_told_live_until_it_ends(cli: Cli) -> None:
     case = (await reported(cli))["case_id"]
-    watching = asyncio.create_task(cli("case", "watch", case, "--json"))
+    watching = asyncio.ensure_future(cli("case", "watch", case, "--json"))
     await asyncio.sleep(1)
     assert not watching.done()
     await asked(cli, case, "CancelRepair", "--reason", "mistake")
@@ -518,3 +530,79 @@ async def test_migrating_gives_roles_the_passwords_that_files_hold(
     assert wrong.exit_code == 2
     assert len(wrong.stderr.splitlines()) >= 3
     assert "pencil" not in done.stdout + done.stderr + wrong.stderr
+
+
+def test_up_runs_until_sigterm_with_a_worker_and_keeps_its_data(nowhere: Path) -> None:
+    with Running("up", "--port", "0", "--ui-port", "0", "--json") as up:
+        up.wait_for("stdout", '"pid"')
+        opened = read(run(*REPORT, "--json"))
+        with Running("up") as second:
+            assert second.process.wait(30) == 1
+            assert f"already running here (process {up.process.pid})" in second.said("stderr")
+        with Running("worker") as worker:
+            worker.wait_for("stderr", "A worker runs for town")
+            assert worker.stopped(signal.SIGTERM) == 0
+        assert up.stopped(signal.SIGTERM) == 0, up.said("stderr")
+        assert json.loads(up.said("stdout"))["pid"] == up.process.pid
+        assert "Stopped. The data is kept" in up.said("stderr")
+    assert run("case", "list").exit_code == 3
+
+    with Running("up", "--port", "0", "--ui-port", "0") as up:
+        up.wait_for("stdout", "Ctrl-C")
+        cases = read(run("case", "list", "--json"))["cases"]
+        assert [c["case_id"] for c in cases] == [opened["case_id"]]
+        taken = run("command", opened["case_id"], "CancelRepair", "--reason", "mistake", "--json")
+        assert read(taken)["outcome"]["stage"] == "Cancelled"
+        assert up.stopped(signal.SIGINT) == 0
+
+
+class Running:
+    """A `standpipe` process in the current directory, what it says in files beside."""
+
+    def __init__(self, *words: str) -> None:
+        self._files = {name: Path(f"{uuid4().hex}.{name}") for name in ("stdout", "stderr")}
+        with self._files["stdout"].open("w") as out, self._files["stderr"].open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli", *words],
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
+
+    def said(self, stream: str) -> str:
+        return self._files[stream].read_text()
+
+    def wait_for(self, stream: str, words: str) -> None:
+        give_up = time.monotonic() + 60
+        while words not in self.said(stream):
+            assert self.process.poll() is None, self.said("stderr")
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+
+    def stopped(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+async def test_after_rewrapping_only_the_new_key_opens_the_vault(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    party = read(await cli(*REPORT, "--json"))["party_id"]
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text(os.environ["STANDPIPE_KEY"])
+    new.write_text(base64.b64encode(os.urandom(32)).decode())
+
+    keys = ("--old-key-file", str(old), "--new-key-file", str(new))
+    assert read(await cli("party", "rewrap", *keys, "--json")) == {"rewrapped": 1}
+
+    assert "sealed under key" in (await cli("party", "show", party)).stderr
+    monkeypatch.setenv("STANDPIPE_KEY", new.read_text())
+    assert read(await cli("party", "show", party, "--json"))["name"] == CUSTOMER["name"]

@@ -42,6 +42,9 @@ FOREVER = RetryPolicy(
 )
 """An outage of Postgres is only slow: past the threshold Temporal waits with timers."""
 
+ASKED_AT_ONCE = 100
+"""The server bounds a run's unfinished activities; a network fault may have thousands to ask."""
+
 
 class _Options(TypedDict):
     start_to_close_timeout: timedelta
@@ -287,10 +290,14 @@ class CaseWorkflow:
         await workflow.execute_local_activity("record_refusal", refusal, **LOCAL)
 
     def _ask(self) -> None:
-        """See to it that everything asked of another case is being asked."""
-        for request in self._state.requests:
-            if request.id not in self._asking:
-                self._asking[request.id] = asyncio.create_task(self._ask_one(request))
+        """See to it that what is to be asked of other cases is being asked, so many at a time.
+
+        A question counts as being asked until its answer is decided.
+        """
+        requests: tuple[CaseRequest, ...] = self._state.requests[:ASKED_AT_ONCE]
+        self._asking = {
+            r.id: self._asking.get(r.id) or asyncio.create_task(self._ask_one(r)) for r in requests
+        }
 
     async def _ask_one(self, request: CaseRequest) -> None:
         """Ask until it answers; the answer comes back as a command of this case."""
@@ -305,7 +312,6 @@ class CaseWorkflow:
         body = RecordAnswer(request=request.id, accepted=answer.accepted, reasons=answer.reasons)
         told = CommandEnvelope[RecordAnswer](id=f"{request.id}/answer", actor=SYSTEM, body=body)
         self._inbox.append(Item(told, waited_for=False))
-        del self._asking[request.id]
 
     def _over(self) -> bool:
         """Whether nothing more can happen by itself: ended, or never properly begun."""

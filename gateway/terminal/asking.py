@@ -25,6 +25,8 @@ from schemas.policy import Channel, Severity
 from schemas.repair import ReportRepair
 from settings import Settings
 
+LONGEST_REMARK = 10_000
+
 repair = typer.Typer(no_args_is_help=True, help="Open repair cases.")
 
 IdOption = Annotated[
@@ -191,11 +193,12 @@ def send_command(
 
     async def work() -> tuple[CommandOutcome, Timeline]:
         given = _given(json_body, file)
-        command = _envelope(case, name, given, context.args, wanted, who, role, occurred_at)
+        command = _envelope(case, name, given, context.args, wanted, who, role, occurred_at, remark)
         async with Session(Settings()) as session, answered(wanted):
             party = None
             if remark is not None:
                 party = _party(command["body"], await session.timeline(case))
+                await session.vault.show(session.organisation, party)  # there, and not erased
             outcome = await (await session.cases()).send(case, command)
             if remark is not None and party is not None:
                 # Under an id of the command's: sent again, it is kept once.
@@ -267,10 +270,13 @@ def _envelope(
     who: str | None,
     role: str,
     occurred_at: str | None,
+    remark: str | None,
 ) -> Json:
     """The command as the case takes it. Raises `Invalid` with all that is wrong, at once."""
     wrong: list[str] = []
     body: Json = {}
+    if remark is not None and not 1 <= len(remark.strip()) <= LONGEST_REMARK:
+        wrong.append(f"--remark: give some text, of {LONGEST_REMARK} letters at most")
     try:
         commands.case_id(case)
     except Invalid as error:

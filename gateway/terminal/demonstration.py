@@ -1,8 +1,6 @@
 """`standpipe demo`: servers of its own, a handful of repairs, and what to try next."""
 
-import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,8 +15,8 @@ from gateway import policies
 from gateway.drawing import draw
 from gateway.session import policy_folder
 from gateway.terminal.output import AsJson, OneLine, out, run, say, show
-from gateway.terminal.servers import FIRST_REPORT, started
-from gateway.theatre import Theatre
+from gateway.terminal.servers import FIRST_REPORT, program, started
+from gateway.theatre import DEMO, Theatre
 from gateway.timeline import Timeline
 from schemas.envelope import Json
 from settings import Settings
@@ -70,21 +68,21 @@ def demo(
 
 
 def _what_to_try(result: Json) -> list[Text]:
-    here = os.path.relpath(sys.argv[0])
-    program = "standpipe" if shutil.which("standpipe") else here
-    serve = "make serve" if Path("Makefile").exists() else f"{program} up"
+    me = program()
+    serve = "make serve" if Path("Makefile").exists() else f"{me} up"
     lines = [
         Text(
             f"Days and weeks in {result['seconds']:.0f} seconds: real timers of a real Temporal"
             " server, every event in a real PostgreSQL; names, phones and addresses nowhere but"
             " in the vault, encrypted. Now yours:"
         ),
-        OneLine(f"  {serve:<28} # both servers and a worker, until Ctrl-C; then elsewhere:"),
-        OneLine(f"  {FIRST_REPORT.replace('standpipe', program, 1)}"),
-        OneLine(f"  {program} case list"),
-        OneLine(f"  {program} command CASE       # what can be asked of it now, then ask it"),
-        OneLine(f"  {program} case watch CASE    # live; and `case show CASE` for all of it"),
+        OneLine(f"  {serve:<30} # both servers and a worker, until Ctrl-C; then elsewhere:"),
+        OneLine(f"  {me} {FIRST_REPORT}"),
+        OneLine(f"  {me} case list"),
+        OneLine(f"  {me} command CASE           # what can be asked of it now; then ask it"),
+        OneLine(f"  {me} case watch CASE        # live; `case show CASE` draws all of it"),
     ]
     if result["data_dir"]:
-        lines.append(OneLine(f"Its data is kept: {program} up --data-dir {result['data_dir']}"))
+        kept = f"STANDPIPE_ORGANISATION={DEMO} {me} up --data-dir {result['data_dir']}"
+        lines.append(OneLine(f"This one is kept: {kept}"))
     return lines

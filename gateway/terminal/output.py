@@ -128,6 +128,8 @@ def explain(error: BaseException) -> Failure | None:
     match error:
         case Failure():
             return error
+        case BaseExceptionGroup():
+            return explain(error.exceptions[0])
         case Rejected():
             return Failure(Exit.FAILED, "", error.reasons, refused=True)
         case Invalid():

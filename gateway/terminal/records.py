@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich.text import Text
 from activities import rebuild as rebuilding
 from activities.canonical import canonical
 from activities.rebuild import RebuildResult
+from activities.vault import rewrap
 from gateway import commands
 from gateway.drawing import table
 from gateway.session import Session
@@ -21,7 +23,8 @@ from lifecycles.policies import pinned
 from schemas.envelope import CaseSummary, EventEnvelope, Json, Message
 from schemas.party import Party, PartyNote
 from schemas.read_models import OutboxRow, RefusalRow, WorkRow
-from settings import Settings
+from settings import Settings, decode_key
+from stack import endpoints
 
 party = typer.Typer(no_args_is_help=True, help="Customers in the vault.")
 
@@ -182,6 +185,33 @@ def erase_party(
         Text(f"{party_id} is erased since {erased_at:%Y-%m-%d %H:%M} UTC; nothing brings it back."),
         as_json=as_json,
     )
+
+
+@party.command("rewrap")
+def rewrap_keys(
+    old_key_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The key so far.")],
+    new_key_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The next key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Seal every customer's key under another key-encryption key. Stop the workers first.
+
+    JSON: {"rewrapped"}.
+    """
+
+    async def work() -> int:
+        old, new = (
+            decode_key(file.read_text(encoding="utf-8"), str(file))
+            for file in (old_key_file, new_key_file)
+        )
+        settings = Settings()
+        admin_url = settings.migration_database_url() or endpoints(settings).admin_url
+        if admin_url is None:
+            raise WrongInput("Set STANDPIPE_ADMIN_DATABASE_URL to a role that may migrate.")
+        return await rewrap(admin_url, old, new, say)
+
+    done = run(work(), as_json=as_json)
+    text = f"{done} keys are sealed under the new key: configure it before the workers start again."
+    show({"rewrapped": done}, Text(text), as_json=as_json)
 
 
 def rebuild(as_json: AsJson = False) -> None:

@@ -1,7 +1,10 @@
 """`standpipe up`, `worker`, `migrate` and `recover`: what runs, and starts to run again."""
 
 import asyncio
+import os
+import shutil
 import signal
+import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -39,7 +42,7 @@ T = TypeVar("T")
 
 CONNECTIONS = 20
 FIRST_REPORT = (
-    "standpipe repair report --channel phone --category no-gas --district north"
+    "repair report --channel phone --category no-gas --district north"
     ' --name "Li Na" --phone 13800000000 --address "5 Lane 12"'
 )
 
@@ -51,8 +54,12 @@ def up(
     time_skipping: Annotated[
         bool, typer.Option("--time-skipping", help="Let clients fast-forward a case's clock.")
     ] = False,
-    port: Annotated[int, typer.Option(help="Temporal's port; 0: any free one.")] = 7233,
-    ui_port: Annotated[int, typer.Option(help="Its web UI's port; 0: any free one.")] = 8233,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Temporal's port; 0: any free one.")
+    ] = 7233,
+    ui_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Its web UI's port; 0: any free one.")
+    ] = 8233,
     as_json: AsJson = False,
 ) -> None:
     """Run PostgreSQL, Temporal and a worker on one data directory, until Ctrl-C or SIGTERM.
@@ -176,6 +183,11 @@ def recover(as_json: AsJson = False) -> None:
     show(done, Text(text), as_json=as_json)
 
 
+def program() -> str:
+    """How this program is called from here, to be copied."""
+    return "standpipe" if shutil.which("standpipe") else os.path.relpath(sys.argv[0])
+
+
 def _worker(session: Session, client: Client) -> Worker:
     return build_worker(
         client,
@@ -251,6 +263,6 @@ def _drawn_addresses(found: Json) -> list[Text]:
     return [
         *lines,
         Text("Report a first repair from another terminal:"),
-        OneLine(f"  {FIRST_REPORT}"),
+        OneLine(f"  {program()} {FIRST_REPORT}"),
         Text("Stop everything with Ctrl-C."),
     ]

@@ -90,7 +90,7 @@ async def no_access(desk: Desk) -> None:
     for n in (1, 2):
         visit: dict[str, Any] = {"start": ago(days=-n), "end": ago(days=-n, hours=-2)}
         kind = "BookAppointment" if n == 1 else "MoveAppointment"
-        more = {} if n == 1 else {"reason": "rain"}
+        more: dict[str, Any] = {} if n == 1 else {"reason": "rain"}
         await desk.send(case_id, kind, consent=f"call-{n}", **visit, **more)
     await desk.later(case_id, 3 * DAY)  # we do not come
     for n in (1, 2):

@@ -1,9 +1,11 @@
 """Cases ask each other: merged doubles, a network fault and its reports, answers that say no."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from lifecycles.decisions import Rejected
 from tests.workflows.desk import ORGANISATION, Desk, until
 
 
@@ -86,6 +88,25 @@ async def test_a_cleared_network_fault_has_every_linked_customer_called(desk: De
             report, "RecordCallback", party=follow_up.party, consent=True, result="satisfied"
         )
         assert outcome.stage == "Closed"
+
+
+async def test_each_of_many_linked_cases_is_told_once(desk: Desk) -> None:
+    fault = await desk.opened(category="main-leak", channel="patrol", party=None)
+    reports = await asyncio.gather(*(desk.opened(party=f"party-{n}") for n in range(40)))
+    await asyncio.gather(*(desk.send(report, "LinkToFault", fault=fault) for report in reports))
+    await settled(desk, *reports)
+    await desk.send(fault, "CompleteRepair", work=["clamp"])
+    # Commands that come between the answers, each with a look into the log.
+    between = [desk.send(fault, "StartWork") for _ in range(30)]
+    assert all(isinstance(r, Rejected) for r in await asyncio.gather(*between, return_exceptions=True))
+    assert await desk.handle(fault).result() == "Closed"
+
+    (first,) = await desk.runs(fault, 1)
+    history = await desk.history(fault, first)
+    assert history.count("ACTIVITY_TASK_SCHEDULED") == len(reports)
+    for report in reports:
+        assert (await desk.types(report)).count("FaultCleared") == 1
+    await desk.verified(fault)
 
 
 Trouble = Callable[[Desk], Awaitable[str]]

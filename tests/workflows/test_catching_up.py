@@ -5,8 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from activities.cases import Conflict
+from gateway.recovery import Recovered, recover
 from lifecycles.decisions import Rejected
 from tests.workflows.desk import ORGANISATION, Desk, ago
 
@@ -72,6 +74,20 @@ async def test_a_second_run_of_a_case_catches_up_with_the_first(desk: Desk) -> N
     await desk.send(case_id, "DispatchCrew", crew="k-1")
     assert (await desk.bodies(case_id))[: len(before)] == before
     assert (await desk.verified(case_id)).stage == "Dispatched"
+
+
+@pytest.mark.parametrize("end", ["cancel", "terminate"])
+async def test_a_run_that_an_operator_ended_is_taken_up_again(desk: Desk, end: str) -> None:
+    """Neither ends the case: that takes a command."""
+    case_id = await desk.opened()
+    handle = desk.handle(case_id)
+    await (handle.cancel() if end == "cancel" else handle.terminate())
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert await recover(desk.cases, desk.log, ORGANISATION) == Recovered(taken_up=1, running=0)
+    await desk.send(case_id, "TriageRepair", **TRIAGE)
+    assert (await desk.history(case_id)).count("TIMER_STARTED") == 1
+    await desk.verified(case_id)
 
 
 async def test_a_run_that_was_overtaken_learns_and_decides_again(desk: Desk) -> None:

@@ -180,6 +180,18 @@ async def test_what_cannot_be_read_gets_one_answer_that_lists_all(desk: Desk) ->
     await desk.verified(case_id)
 
 
+async def test_a_huge_unreadable_command_gets_a_short_answer(desk: Desk) -> None:
+    """Else the answer would not fit into Temporal, and the case would stand still."""
+    case_id = await desk.opened()
+    for raw in ({f"field-{n}": n for n in range(50_000)}, {"x" * 800_000: 1}):
+        error = await refused(desk, case_id, raw)
+        assert 4 <= len(error.details[0]) <= 101
+        assert sum(map(len, error.details[0])) < 20_000
+        await desk.handle(case_id).signal("submit", raw)
+    assert await desk.send(case_id, "TriageRepair", **TRIAGE)
+    assert "WORKFLOW_TASK_FAILED" not in await desk.history(case_id)
+
+
 async def test_an_update_under_another_id_than_its_commands_is_refused(desk: Desk) -> None:
     case_id = await desk.opened()
     error = await refused(desk, case_id, desk.command("TakeCase"), id="another")

@@ -7,7 +7,7 @@ from temporalio import activity
 
 from activities.event_log import EventLog
 from schemas.envelope import Refusal
-from tests.workflows.desk import ORGANISATION, Desk, ago, until
+from tests.workflows.desk import ORGANISATION, SHORT, Desk, ago, until
 
 TRIAGE: dict[str, Any] = {"category": "no-gas", "severity": "common"}
 
@@ -137,9 +137,9 @@ async def test_a_command_that_comes_while_a_refusal_is_written_is_not_forgotten(
         await desk.handle(case_id).signal("submit", "unreadable")
         await slow.begun.wait()
         await desk.send(case_id, "CancelRepair", reason="mistake")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             waiting = asyncio.create_task(desk.send(case_id, "ReopenCase", reason="after_all"))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2 * SHORT.total_seconds())  # until the run has it
             slow.go_on.set()
             assert (await waiting).events[0] == "RepairReopened"
         await desk.verified(case_id)
