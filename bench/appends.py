@@ -77,27 +77,19 @@ async def append_sets(log: EventLog, policy: str, connections: int, seconds: flo
 
 
 def _twenty_events(policy: str) -> AppendRequest:
-    """One repair's own events, cut to twenty."""
+    """One decision with twenty events, such as a repair has in its life."""
     lifecycle = LIFECYCLES["repair"]
     now = datetime.now(UTC)
     state: Any = lifecycle.initial("repair-x", "bench", *pinned(policy))
     commands = [lifecycle.command(envelope(*command)) for command in LIFE]
     made = plan(lifecycle, state, 0, commands, now)
-    decisions: list[Decision] = []
-    events = 0
-    while events < SET:
-        for step in made.steps:
-            bodies: list[Json] = [dump(event) for event in step.events][: SET - events]
-            events += len(bodies)
-            command = dump(step.command) | {"id": f"bench/{len(decisions)}"}
-            decisions.append(Decision(command=command, decided_at=now, events=tuple(bodies)))
-            if events == SET:
-                break
+    bodies: list[Json] = [dump(event) for step in made.steps for event in step.events]
+    twenty = tuple(bodies[i % len(bodies)] for i in range(SET))
     return AppendRequest(
         organisation="bench",
         stream="repair-x",
         expected_version=0,
         policy=policy,
-        decisions=tuple(decisions),
+        decisions=(Decision(command=dump(commands[0]), decided_at=now, events=twenty),),
         summary=lifecycle.summary(made.state),
     )

@@ -4,10 +4,10 @@ SET LOCAL search_path TO standpipe;
 
 -- Append decisions and their events to one stream in one transaction, if it is at p_expected.
 --
--- p_policy is canonical JSON. p_commands to p_versions run in parallel, one per decision (p_versions: the stream's version after
--- it); p_event_ids to p_bodies too, one per event, in order. Times come as text, because headers hold
--- them to the letter. p_messages: [{event (from 0, in this append), ordinal, to, recipient, template,
--- params}]. p_summary: the case's row after all of it.
+-- p_policy is canonical JSON. p_commands to p_versions run in parallel, one per decision
+-- (p_versions: the stream's version after it); p_event_ids to p_bodies too, one per event, in order.
+-- Times come as text, because headers hold them to the letter. p_messages: [{event (from 0, in this
+-- append), ordinal, to, recipient, template, params}]. p_summary: the case's row after all of it.
 --
 -- outcome `appended`: log_version and head are the stream's version and the log's position now.
 -- outcome `behind`: nothing was written, because the stream is further on, or holds one of the

@@ -96,13 +96,15 @@ async def test_each_of_many_linked_cases_is_told_once(desk: Desk) -> None:
     await asyncio.gather(*(desk.send(report, "LinkToFault", fault=fault) for report in reports))
     await settled(desk, *reports)
     await desk.send(fault, "CompleteRepair", work=["clamp"])
+    run = (await desk.handle(fault).describe()).run_id
     # Commands that come between the answers, each with a look into the log.
     between = [desk.send(fault, "StartWork") for _ in range(30)]
-    assert all(isinstance(r, Rejected) for r in await asyncio.gather(*between, return_exceptions=True))
+    assert all(
+        isinstance(r, Rejected) for r in await asyncio.gather(*between, return_exceptions=True)
+    )
     assert await desk.handle(fault).result() == "Closed"
 
-    (first,) = await desk.runs(fault, 1)
-    history = await desk.history(fault, first)
+    history = await desk.history(fault, run)
     assert history.count("ACTIVITY_TASK_SCHEDULED") == len(reports)
     for report in reports:
         assert (await desk.types(report)).count("FaultCleared") == 1
