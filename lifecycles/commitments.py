@@ -192,9 +192,7 @@ def due_events(
     """Breach and rungs of one commitment up to `at`, in order of their time."""
     while (when := next_deadline(c, unowned_since)) is not None and when <= at:
         if c.state == "running" and c.due == when:
-            event: CommitmentEvents = made(
-                CommitmentBroken, at=when, commitment=c.id, rule=c.rule
-            )
+            event: CommitmentEvents = made(CommitmentBroken, at=when, commitment=c.id, rule=c.rule)
         else:
             event = made(
                 EscalationRaised,

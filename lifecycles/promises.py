@@ -12,7 +12,6 @@ from schemas.commitments import Commitment, CommitmentEvents, CommitmentStarted,
 from schemas.policy import Milestone, Policy
 from schemas.repair import RepairState
 
-
 SETTLED = ("retriaged", "reopened", "closed")
 """Reasons of a cancellation that reopening does not undo."""
 

@@ -1,8 +1,9 @@
 """Repair (报修): from the first word to the last call.
 
 Reported → Triaged → Dispatched → Accepted → OnSite → MadeSafe → Working ⇄ Paused → Fixed
-→ Inspected (where the policy asks) → CallbackDue → Closed. Side exits: SolvedByPhone, NotOurs, NoFaultFound,
-UnableToFix, Transferred, Merged, Cancelled; an end may be reopened, on the original clock.
+→ Inspected (where the policy asks) → CallbackDue → Closed. Side exits: SolvedByPhone, NotOurs,
+NoFaultFound, UnableToFix, Transferred, Merged, Cancelled; an end may be reopened, on the
+original clock.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,13 @@ from lifecycles.repair_stages import (
 )
 from schemas.base import Command, Owner
 from schemas.commitments import CommitmentEvents
-from schemas.envelope import CaseSummary, CommandEnvelope, CommitmentSummary, DeadlinePassed, RecordAnswer
+from schemas.envelope import (
+    CaseSummary,
+    CommandEnvelope,
+    CommitmentSummary,
+    DeadlinePassed,
+    RecordAnswer,
+)
 from schemas.policy import Policy
 from schemas.repair import (
     AcceptJob,
@@ -79,7 +86,16 @@ from schemas.repair import (
     TriageRepair,
 )
 
-__all__ = ["decide", "effects", "evolve", "initial", "next_deadline", "possible", "story", "summary"]
+__all__ = [
+    "decide",
+    "effects",
+    "evolve",
+    "initial",
+    "next_deadline",
+    "possible",
+    "story",
+    "summary",
+]
 
 Results = Iterator[RepairEvents | CommitmentEvents | No]
 
@@ -181,9 +197,7 @@ def triage(state: RepairState, c: TriageRepair, by: By) -> Results:
         return
     if state.linked_to and not same:
         yield No("It shares a network fault's clock: split it out before you judge it anew.")
-    yield RepairTriaged(
-        at=by.at, category=c.category, severity=c.severity, network=terms.network
-    )
+    yield RepairTriaged(at=by.at, category=c.category, severity=c.severity, network=terms.network)
     if same:
         return
     facts = Scope(terms.network, c.severity, c.category, state.channel)
@@ -274,7 +288,10 @@ def story(state: RepairState) -> str:
     lines = [
         f"**{state.stage}** {state.category}, {state.severity}, district {state.district}",
         f"- owner: {owner.kind} {owner.id}" if owner else "- not reported yet",
-        *(f"- {c.name} ({c.rule}): {c.state}, due {c.due:%Y-%m-%d %H:%M}" for c in state.commitments),
+        *(
+            f"- {c.name} ({c.rule}): {c.state}, due {c.due:%Y-%m-%d %H:%M}"
+            for c in state.commitments
+        ),
         f"- wakes at {deadline:%Y-%m-%d %H:%M}" if deadline else "- waits for somebody, or is done",
     ]
     return "\n".join(lines)

@@ -236,7 +236,7 @@ def cancelled(state: RepairState, reason: Code, by: By) -> Events:
 
 
 def _leave_fault(state: RepairState, by: By) -> Events:
-    """A report that ends by itself does not wait for its network fault any more, nor that for it."""
+    """A report that ends by itself waits for its network fault no more, nor that for it."""
     if state.linked_to:
         yield ReleaseRequested(at=by.at, case=state.linked_to)
 

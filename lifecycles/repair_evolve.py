@@ -78,7 +78,7 @@ def evolve(state: RepairState, event: RepairEvents | CommitmentEvents) -> Repair
     return changed(state, **_update(state, event))
 
 
-def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - one arm per event
+def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
     match e:
         case RepairReported():
             terms = s.policy.repair.categories[e.category]
@@ -201,9 +201,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:  # noqa: C901 - 
             return {
                 "unhappy": s.unhappy + (e.result == "not_satisfied"),
                 "follow_ups": tuple(
-                    FollowUp(
-                        party=f.party, attempts=e.attempt, result=e.result if e.done else None
-                    )
+                    FollowUp(party=f.party, attempts=e.attempt, result=e.result if e.done else None)
                     if f.party == e.party
                     else f
                     for f in s.follow_ups

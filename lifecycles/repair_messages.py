@@ -39,7 +39,7 @@ def effects(state: RepairState, event: RepairEvents | CommitmentEvents) -> list[
     return list(_messages(state, event))
 
 
-def _messages(s: RepairState, e: RepairEvents | CommitmentEvents) -> Iterator[Message]:  # noqa: C901
+def _messages(s: RepairState, e: RepairEvents | CommitmentEvents) -> Iterator[Message]:
     match e:
         case EscalationRaised():
             yield _role(s, e.tell, "escalation", rule=e.rule, rung=e.rung, commitment=e.commitment)
@@ -71,9 +71,7 @@ def _messages(s: RepairState, e: RepairEvents | CommitmentEvents) -> Iterator[Me
         case AppointmentMissed():
             yield from _parties(s, "appointment_missed", start=_time(e.start))
         case AccessFailed():
-            yield from _parties(
-                s, "card_left", attempt=e.attempt, wait_until=_time(e.wait_until)
-            )
+            yield from _parties(s, "card_left", attempt=e.attempt, wait_until=_time(e.wait_until))
             if e.wait_until:
                 yield _unit(s, "no_access", attempt=e.attempt, rule="KUN-7.4.3")
         case WorkPaused():
@@ -131,9 +129,7 @@ def _unit(s: RepairState, template: str, /, **params: str | int | None) -> Messa
     return _message(s, "unit", s.policy.repair.intake_unit, template, **params)
 
 
-def _parties(
-    s: RepairState, template: str, /, **params: str | int | None
-) -> Iterator[Message]:
+def _parties(s: RepairState, template: str, /, **params: str | int | None) -> Iterator[Message]:
     for follow_up in s.follow_ups:
         yield _message(s, "party", follow_up.party, template, **params)
 

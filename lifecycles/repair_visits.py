@@ -10,8 +10,8 @@ from lifecycles.repair_stages import owner_of, unit
 from schemas.base import Code, Owner
 from schemas.commitments import CommitmentEvents
 from schemas.repair import (
-    AccessFailed,
     AcceptJob,
+    AccessFailed,
     AnnounceInterruption,
     AppointmentBooked,
     AppointmentMissWithdrawn,

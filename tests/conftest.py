@@ -29,6 +29,9 @@ from stack import Endpoints, Stack, StackError, connect_temporal, endpoints, url
 for name in [name for name in os.environ if name.startswith(("STANDPIPE_", "TEMPORAL_"))]:
     del os.environ[name]
 
+# Shared by several folders' tests: its assertions shall explain themselves wherever it comes from.
+pytest.register_assert_rewrite("tests.workflows.desk")
+
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci")
 

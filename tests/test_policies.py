@@ -72,7 +72,9 @@ def test_every_rule_that_a_policy_names_stands_in_the_ledger(name: str) -> None:
     policy = load(name, FOLDER).policy
     named = {*policy.rules, *(terms.rule for terms in policy.repair.commitments)}
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
-    in_comments = {*re.findall(r"\b(?:KUN|GAS|WAT|CNPC|WIN|PROP|AFT|ADM)-[A-Za-z]?[0-9][\w.]*", text)}
+    in_comments = {
+        *re.findall(r"\b(?:KUN|GAS|WAT|CNPC|WIN|PROP|AFT|ADM)-[A-Za-z]?[0-9][\w.]*", text)
+    }
     assert named
     assert named <= ids
     assert {rule.rstrip(".") for rule in in_comments} <= ids
@@ -128,7 +130,7 @@ def test_the_order_of_promises_counts_for_it_is_the_order_of_events(tmp_path: Pa
 
 
 def test_an_unknown_policy_is_told_the_known_ones() -> None:
-    with pytest.raises(PolicyError, match="known in .*: .*gas.*water"):
+    with pytest.raises(PolicyError, match=r"known in .*: .*gas.*water"):
         load("coal", FOLDER)
 
 

@@ -1,4 +1,4 @@
-"""Sample repairs for tests: cases driven by real commands, on fixed dates, with the shipped policies."""
+"""Sample repairs: cases driven by real commands, on fixed dates, with the shipped policies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ def command(
 
 
 class Case:
-    """A case as its workflow drives it: commands and the deadlines between them, in order of time."""
+    """A case as its workflow drives it: commands, and the deadlines between them, in order."""
 
     def __init__(
         self, policy: Pinned = GAS, id: str = "repair-1", state: RepairState | None = None
@@ -91,7 +91,9 @@ class Case:
         made = self._plan([], hours(until))
         return [word for step in made.steps for word in said(step.events)]
 
-    def refusal(self, name: str, at: float, /, *, told: float | None = None, **body: Any) -> list[str]:
+    def refusal(
+        self, name: str, at: float, /, *, told: float | None = None, **body: Any
+    ) -> list[str]:
         """The reasons against a command. The case must be as it was."""
         before, count = self.state, len(self.events)
         try:
@@ -129,7 +131,7 @@ class Case:
 def said(events: Sequence[Event]) -> list[str]:
     """Events as words: their type and, for a promise's event, the promise."""
     return [
-        f"{e.type} {e.commitment}" if isinstance(e, CommitmentEvent) else type(e).__name__  # pyright: ignore
+        f"{type(e).__name__} {e.commitment}" if isinstance(e, CommitmentEvent) else type(e).__name__
         for e in events
     ]
 
@@ -143,14 +145,16 @@ def reported(policy: Pinned = GAS, id: str = "repair-1", **fields: Any) -> Case:
 
 def triaged(policy: Pinned = GAS, **fields: Any) -> Case:
     case = reported(policy, **fields)
-    facts = {"category": case.state.category, "severity": case.state.severity}
+    facts: dict[str, Any] = {"category": case.state.category, "severity": case.state.severity}
     case.do("TriageRepair", 0.05, **facts)
     return case
 
 
 def dispatched(policy: Pinned = GAS, **fields: Any) -> Case:
     case = triaged(policy, **fields)
-    receipt = {"receipt": "slip/1"} if fields.get("channel") == "meter_reader" else {}
+    receipt: dict[str, Any] = (
+        {"receipt": "slip/1"} if fields.get("channel") == "meter_reader" else {}
+    )
     case.do("DispatchCrew", 0.1, crew="crew-1", **receipt)
     return case
 
@@ -181,7 +185,7 @@ def paused(reason: str = "awaiting_parts", **fields: Any) -> Case:
 
 
 def fixed(at: float = 3, **fields: Any) -> Case:
-    """Repaired: waiting for its inspection if it was a hazard, for the follow-up calls otherwise."""
+    """Repaired: waiting for its inspection if it was a hazard, else for the follow-up calls."""
     case = working(**fields)
     case.do("CompleteRepair", at, work=["valve"], evidence=["photo/3"], actor=CREW)
     return case
@@ -217,7 +221,12 @@ def linked(**fields: Any) -> Case:
 
 def fault(id: str = "repair-2", **fields: Any) -> Case:
     """A fault of the network, reported by nobody who could be called."""
-    report = {"channel": "patrol", "category": "pipe-leak", "party": None, "recorded": []}
+    report: dict[str, Any] = {
+        "channel": "patrol",
+        "category": "pipe-leak",
+        "party": None,
+        "recorded": [],
+    }
     return reported(id=id, **{**report, **fields})
 
 

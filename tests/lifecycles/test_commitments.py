@@ -295,9 +295,7 @@ def agreed(
     return after(c, commitments.agree(c, t, USUAL, hours(at), agreement, "c1"))
 
 
-@pytest.mark.parametrize(
-    ("ends", "due"), [("dispatched", 30), ("arrived", 32), ("fixed", 32 + 8)]
-)
+@pytest.mark.parametrize(("ends", "due"), [("dispatched", 30), ("arrived", 32), ("fixed", 32 + 8)])
 def test_an_agreed_time_is_when_to_leave_to_be_there_and_to_go_on_from(
     ends: str, due: float
 ) -> None:
@@ -401,9 +399,7 @@ def test_the_last_share_of_a_restored_ladder_lies_where_it_is_due() -> None:
 
 
 def owners(*changes: tuple[str, float]) -> list[Ownership]:
-    return [
-        Ownership(owner=Owner(kind="person", id=name), since=hours(at)) for name, at in changes
-    ]
+    return [Ownership(owner=Owner(kind="person", id=name), since=hours(at)) for name, at in changes]
 
 
 def held(c: Commitment, history: list[Ownership], now: float) -> list[tuple[str, float, float]]:

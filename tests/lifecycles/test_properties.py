@@ -1,14 +1,15 @@
-"""What holds for every repair, whatever is asked of it, in whatever order, however late it is told."""
+"""What holds for every repair, whatever is asked of it, in whatever order, however late."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -21,11 +22,11 @@ from lifecycles.repair_stages import ACTIVE, ALLOWED, CLOSING, ENDED, allowed
 from schemas.commitments import Commitment
 from schemas.policy import Policy
 from schemas.repair import RepairState, Stage
-from tests.lifecycles.repair_cases import ESTATE, GAS, MONDAY, REPAIR, WATER
+from tests.lifecycles.repair_cases import ESTATE, GAS, MONDAY, REPAIR, SAMPLES, WATER, hours
 
 ROOT = Path(__file__).parents[2]
 SECOND = timedelta(seconds=1)
-GAPS = [timedelta(hours=h) for h in (0, 1 / 3600, 0.1, 0.1, 0.2, 0.5, 1, 2, 5, 24, 200, 900)]
+GAPS = [timedelta(hours=h) for h in (0, 0, 0.02, 0.05, 0.1, 0.1, 0.2, 0.5, 1, 2, 5, 24, 300)]
 
 
 @cache
@@ -42,9 +43,9 @@ def wild() -> Pinned:
     rules["categories"] |= {"meter": {"guard": True, "by_phone": True}}
     for terms, basis in zip(rules["commitments"], ["working", "same_day"] * 9, strict=False):
         terms |= {"basis": basis, "by_appointment": True}
-    ladder = [{"at": "0%", "tell": "anybody"}, {"at": "100%", "tell": "everybody"}]
+    ladder = [{"at": "0%", "tell": "anybody"}, {"at": "100%", "tell": "all"}]
     rules["commitments"] += [
-        {"name": n, "rule": "WAT-1.5c", "duration": "PT1H", "starts": s, "ends": e, "ladder": ladder}
+        {"name": n, "starts": s, "ends": e, "rule": "WAT-0", "duration": "PT1H", "ladder": ladder}
         for n, s, e in (
             ("guard", "reported", "guarded"),
             ("safe", "arrived", "made_safe"),
@@ -63,12 +64,12 @@ def impatient() -> Pinned:
     return pinned(Policy.model_validate(content).model_dump_json())
 
 
-codes = st.sampled_from(["reason-1", "reason-2"])
-references = st.sampled_from(["photo/1", "photo/2"])
-people = st.sampled_from(["crew-1", "crew-2"])
-parties = st.sampled_from(["party-1", "party-2", "party-3"])
-cases = st.sampled_from(["repair-1", "repair-2", "repair-3"])
-severities = st.sampled_from(["minor", "common", "major", "hazard"])
+CODES = ["reason-1", "reason-2"]
+SHOWN = ["photo/1", "photo/2"]
+PEOPLE = ["crew-1", "crew-2"]
+PARTIES = ["party-1", "party-2", "party-3"]
+CASES = ["repair-1", "repair-2", "repair-3"]
+SEVERITIES = ["minor", "common", "major", "hazard"]
 
 ONWARDS: dict[Stage, list[str]] = {
     Stage.UNREPORTED: ["ReportRepair"],
@@ -89,109 +90,100 @@ ONWARDS: dict[Stage, list[str]] = {
 """What usually comes next: left to chance alone, few cases would get far."""
 
 
-def bodies(name: str, state: RepairState, now: datetime) -> st.SearchStrategy[dict[str, Any]]:
-    """Well-formed commands of a type; some make sense in the state, some do not."""
+def choices(state: RepairState, now: datetime) -> dict[str, dict[str, Sequence[Any]]]:
+    """Per command, what its fields may be; some make sense in the state, some do not."""
     rules = state.policy.repair
-    starts, ends = (
-        st.sampled_from(spread).map(lambda h: now + timedelta(hours=h))
-        for spread in ([-5.0, 0.0, 1.0, 25.0], [-1.0, 1.0, 3.0, 30.0, 100.0, 9000.0])
+    past, starts, ends = (
+        [now + timedelta(hours=h) for h in spread]
+        for spread in ([-400, -5, -1, 0], [-5, 0, 1, 25], [-1, 1, 3, 30, 100, 9000])
     )
-    crews = st.sampled_from([*[state.crew or "crew-1"] * 5, "crew-2", "crew-3"])
-    called = st.sampled_from([f.party for f in state.follow_ups] or ["party-1"]) | parties
-    past = st.sampled_from([-400.0, -5.0, -1.0, 0.0]).map(lambda h: now + timedelta(hours=h))
-    categories = st.sampled_from(sorted(rules.categories))
-    fields: dict[str, Any] = {
+    crews = [*[state.crew or "crew-1"] * 5, "crew-2", "crew-3"]
+    categories = sorted(rules.categories)
+    return {
         "ReportRepair": {
-            "channel": st.sampled_from(["phone", "patrol", "meter_reader", "filing"]),
+            "channel": ["phone", "patrol", "meter_reader", "filing"],
             "category": categories,
-            "severity": severities,
-            "district": codes,
-            "party": st.sampled_from([None, "party-1", "party-1"]),
-            "recorded": st.just(["name", "address", "phone"]),
-            "priority": st.booleans(),
+            "severity": SEVERITIES,
+            "district": CODES,
+            "party": [None, "party-1", "party-1"],
+            "recorded": [["name", "address", "phone"]],
+            "priority": [False, True],
         },
-        "TriageRepair": {"category": categories, "severity": severities},
-        "SolveByPhone": {"solution": codes},
-        "DispatchCrew": {"crew": crews, "receipt": st.sampled_from([None, "slip/1"])},
+        "TriageRepair": {"category": categories, "severity": SEVERITIES},
+        "SolveByPhone": {"solution": CODES},
+        "DispatchCrew": {"crew": crews, "receipt": [None, "slip/1"]},
         "AcceptJob": {"crew": crews},
-        "DeclineJob": {"crew": crews, "reason": codes},
-        "ReassignJob": {"crew": crews, "reason": codes},
+        "DeclineJob": {"crew": crews, "reason": CODES},
+        "ReassignJob": {"crew": crews, "reason": CODES},
         "HandOverCase": {
-            "to": st.fixed_dictionaries(
-                {"kind": st.sampled_from(["person", "unit", "role"]), "id": people}
-            ),
-            "reason": codes,
+            "to": [{"kind": kind, "id": "crew-2"} for kind in ("person", "unit", "role")],
+            "reason": CODES,
         },
-        "BookAppointment": {"start": starts, "end": ends, "consent": references},
-        "MoveAppointment": {"start": starts, "end": ends, "consent": references, "reason": codes},
+        "BookAppointment": {"start": starts, "end": ends, "consent": SHOWN},
+        "MoveAppointment": {"start": starts, "end": ends, "consent": SHOWN, "reason": CODES},
         "RecordArrival": {"crew": crews},
-        "RecordNoAccess": {"crew": crews, "reason": codes, "evidence": references},
-        "MakeSafe": {"evidence": references},
-        "PauseWork": {
-            "reason": st.sampled_from([*rules.pause_reasons, "tired"]),
-            "evidence": references,
-        },
+        "RecordNoAccess": {"crew": crews, "reason": CODES, "evidence": SHOWN},
+        "MakeSafe": {"evidence": SHOWN},
+        "PauseWork": {"reason": [*rules.pause_reasons, "tired"], "evidence": SHOWN},
         "RequestParts": {
-            "parts": st.lists(codes, min_size=1, max_size=2),
-            "stock": st.sampled_from(["local", "elsewhere"]),
+            "parts": [["valve"], ["valve", "seal"]],
+            "stock": ["local", "elsewhere"],
         },
-        "RecordPartsShipped": {"waybill": references},
-        "CompleteRepair": {"work": st.just(["valve"]), "warranty_parts": st.just(["valve"])},
-        "PassInspection": {"evidence": references},
-        "FailInspection": {"reason": codes, "evidence": references},
+        "RecordPartsShipped": {"waybill": SHOWN},
+        "CompleteRepair": {"work": [["valve"]], "warranty_parts": [(), ["valve"]]},
+        "PassInspection": {"evidence": SHOWN},
+        "FailInspection": {"reason": CODES, "evidence": SHOWN},
         "RecordCallback": {
-            "party": called,
-            "consent": st.sampled_from([True, True, True, False]),
-            "result": st.sampled_from(["satisfied", "not_satisfied", "unreachable", "no_consent"]),
+            "party": [f.party for f in state.follow_ups] or PARTIES,
+            "consent": [True, True, True, False],
+            "result": ["satisfied", "not_satisfied", "unreachable", "no_consent"],
         },
-        "ReopenCase": {"reason": codes},
-        "TransferOut": {"to": codes, "reference": references},
-        "RecordTransferReturned": {"reason": codes},
-        "MergeInto": {"case": cases},
-        "SplitOut": {"reason": codes},
-        "LinkToFault": {"fault": cases},
+        "ReopenCase": {"reason": CODES},
+        "TransferOut": {"to": CODES, "reference": SHOWN},
+        "RecordTransferReturned": {"reason": CODES},
+        "MergeInto": {"case": CASES},
+        "SplitOut": {"reason": CODES},
+        "LinkToFault": {"fault": CASES},
         "AdoptReport": {
-            "case": cases,
-            "how": st.sampled_from(["merge", "link"]),
+            "case": CASES,
+            "how": ["merge", "link"],
             "reported_at": past,
-            "parties": st.lists(parties, max_size=3),
+            "parties": [(), ["party-1"], ["party-2", "party-3"], ["party-2", "party-2"]],
         },
-        "ReleaseReport": {"case": cases},
+        "ReleaseReport": {"case": CASES},
         "RecordFaultCleared": {
-            "fault": st.sampled_from([state.linked_to or "repair-2", "repair-3"]),
+            "fault": [state.linked_to or "repair-2", "repair-3"],
             "cleared_at": past,
         },
-        "PostGuard": {"guard": people},
-        "AnnounceInterruption": {"start": ends, "end": ends, "reason": codes},
-        "ReportNoFault": {"evidence": references},
-        "DeclareNotOurs": {"reason": codes, "channel": codes},
-        "DeclareUnableToFix": {"reason": codes, "channel": codes},
-        "CancelRepair": {"reason": codes},
+        "PostGuard": {"guard": PEOPLE},
+        "AnnounceInterruption": {"start": ends, "end": ends, "reason": CODES},
+        "ReportNoFault": {"evidence": SHOWN},
+        "DeclareNotOurs": {"reason": CODES, "channel": CODES},
+        "DeclareUnableToFix": {"reason": CODES, "channel": CODES},
+        "CancelRepair": {"reason": CODES},
         "DeadlinePassed": {"at": past},
         "RecordAnswer": {
-            "request": st.sampled_from([r.id for r in state.requests] or ["repair-1/asks/1"]),
-            "accepted": st.sampled_from([True, True, True, False]),
-            "reasons": st.just(["It is closed."]),
+            "request": [r.id for r in state.requests] or ["repair-1/asks/1"],
+            "accepted": [True, True, True, False],
+            "reasons": [["It is closed."]],
         },
     }
-    return st.fixed_dictionaries({"type": st.just(name), **fields.get(name, {})})
 
 
 class Life:
     """A case that arbitrary things happen to, and what must hold after each of them."""
 
-    def __init__(self, policy: Pinned) -> None:
-        self.start: RepairState = REPAIR.initial("repair-1", "town", *policy)
-        self.state = self.start
-        self.now = MONDAY
+    def __init__(self, start: RepairState) -> None:
+        self.start = self.state = start
+        self.now = hours(5)
         self.steps: list[Step] = []
         self.version = 0
 
-    def go_on(self, draw: Any, number: int) -> None:
-        self.now += draw(st.sampled_from(GAPS))
-        deadline = REPAIR.next_deadline(self.state)
-        if deadline is not None and draw(st.booleans()):
-            self.now = max(self.now, deadline + draw(st.sampled_from([-SECOND, 0 * SECOND, SECOND])))
+    def go_on(self, pick: Callable[[Sequence[Any]], Any], number: int) -> None:
+        self.now += pick(GAPS)
+        upcoming = REPAIR.next_deadline(self.state)
+        if upcoming is not None and pick([True, False, False, False]):
+            self.now = max(self.now, upcoming + pick([-SECOND, 0 * SECOND, SECOND]))
         possible = [name for name in ALLOWED if allowed(self.state, name)]
         usual = [
             *ONWARDS.get(self.state.stage, ["ReopenCase"]),
@@ -199,17 +191,13 @@ class Life:
             *(["RecordFaultCleared", "SplitOut"] if self.state.linked_to else []),
             *(["MoveAppointment"] if self.state.appointment else []),
         ]
-        which = draw(st.sampled_from([usual] * 5 + [possible] * 4 + [list(ALLOWED)]))
-        told = draw(bodies(draw(st.sampled_from(which)), self.state, self.now))
+        name = pick(pick([usual] * 5 + [possible] * 4 + [list(ALLOWED)]))
+        fields = choices(self.state, self.now).get(name, {})
         raw = {
             "id": f"c{number}",
-            "actor": {
-                "subject": draw(people),
-                "role": draw(st.sampled_from(["clerk", "crew", "service"])),
-                "proof": "token",
-            },
-            "occurred_at": draw(st.sampled_from([None] * 9 + self._instants())),
-            "body": told,
+            "actor": {"subject": pick(PEOPLE), "role": pick(["clerk", "crew"]), "proof": "token"},
+            "occurred_at": pick([None] * 9 + self._instants()),
+            "body": {"type": name, **{key: pick(values) for key, values in fields.items()}},
         }
         sent = REPAIR.command(raw)
         assert REPAIR.command(json.loads(json.dumps(dump(sent)))) == sent
@@ -321,7 +309,7 @@ def check_attribution(c: Commitment, state: RepairState, now: datetime) -> None:
 
 
 def check_promises(stored: Sequence[dict[str, Any]]) -> None:
-    """Per promise: kept or broken, not both, unless withdrawn or owed again; each rung told once."""
+    """Kept or broken, not both, unless withdrawn or owed again; and each rung told once."""
     outcome: dict[str, str | None] = {}
     rungs: dict[str, int] = {}
     for body in stored:
@@ -342,15 +330,19 @@ def check_promises(stored: Sequence[dict[str, Any]]) -> None:
                 pass
 
 
-policies = st.sampled_from([GAS, GAS, WATER, ESTATE, wild(), impatient()])
+POLICIES = [GAS, GAS, WATER, ESTATE, wild(), impatient()]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_whatever_happens_a_case_stays_sound(data: st.DataObject) -> None:
-    life = Life(data.draw(policies))
-    for number in range(data.draw(st.integers(1, 40))):
-        life.go_on(data.draw, number)
+@given(seed=st.integers(0, 2**32), steps=st.integers(20, 60))
+def test_whatever_happens_a_case_stays_sound(seed: int, steps: int) -> None:
+    # Drawing every field of every command from hypothesis would take most of the time.
+    pick = Random(seed).choice
+    unheard_of = REPAIR.initial("repair-1", "town", *pick(POLICIES))
+    under_way = SAMPLES[pick([stage for stage in Stage if stage != Stage.INSPECTED])]().state
+    life = Life(pick([unheard_of, under_way]))
+    for number in range(steps):
+        life.go_on(pick, number)
     life.check_history()
 
 
@@ -417,7 +409,12 @@ def test_cases_that_ask_each_other_agree_in_the_end_and_lose_no_customer(
     data: st.DataObject,
 ) -> None:
     town = Town()
-    reports = {"repair-1": "party-1", "repair-2": "party-2", "repair-3": None, "repair-4": "party-1"}
+    reports = {
+        "repair-1": "party-1",
+        "repair-2": "party-2",
+        "repair-3": None,
+        "repair-4": "party-1",
+    }
     categories = ["no-gas", "meter", "pipe-leak", "no-gas"]
     for (case, party), category in zip(reports.items(), categories, strict=True):
         town.open(case, category, party)
@@ -440,7 +437,7 @@ def test_cases_that_ask_each_other_agree_in_the_end_and_lose_no_customer(
             "TriageRepair": {"category": town.lives[case].category, "severity": "common"},
             "CompleteRepair": {"work": ["valve"]},
             "RecordCallback": {
-                "party": data.draw(parties),
+                "party": data.draw(st.sampled_from(PARTIES)),
                 "consent": True,
                 "result": data.draw(st.sampled_from(["satisfied", "not_satisfied"])),
             },

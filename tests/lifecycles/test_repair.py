@@ -42,9 +42,7 @@ from tests.lifecycles.repair_cases import (
 
 ACTIVE = "Reported Triaged Dispatched Accepted OnSite MadeSafe Working Paused"
 LIVE = f"{ACTIVE} Fixed Inspected CallbackDue"
-ENDED = (
-    "Closed Merged Transferred SolvedByPhone NotOurs NoFaultFound UnableToFix Cancelled"
-)
+ENDED = "Closed Merged Transferred SolvedByPhone NotOurs NoFaultFound UnableToFix Cancelled"
 
 CAUSES: Mapping[str, Mapping[str, str]] = {
     "ReportRepair": {
@@ -205,17 +203,16 @@ def test_each_stage_admits_what_the_table_says_and_refuses_the_rest(
     case.wait(5)
     before = case.state
     wanted = expected(stage, name)
-    try:
-        caused = case.do(name, 5, **COMMANDS[name])
-    except Rejected as refused:
+    if wanted is None or wanted.endswith("."):
+        reasons = case.refusal(name, 5, **COMMANDS[name])
         assert case.state == before, "a refused command changed the case"
         if wanted is None:
-            assert refused.reasons[0] == not_possible(stage, name, before)
             assert stage not in ALLOWED[name]
+            assert reasons[0] == not_possible(stage, name, before)
         else:
-            assert " ".join(refused.reasons) == wanted
+            assert " ".join(reasons) == wanted
     else:
-        assert wanted is not None, f"{name} was not refused at {stage}"
+        caused = case.do(name, 5, **COMMANDS[name])
         assert caused == [word.replace(":", " ") for word in wanted.split()]
         assert caused == [] or stage in ALLOWED[name]
 
@@ -225,14 +222,10 @@ def not_possible(stage: Stage, name: str, state: RepairState) -> str:
         return "There is no such case yet; report the repair first."
     if name == "ReportRepair":
         return "This case is reported already; report another fault under a new case."
-    return (
-        f"{name} is not possible at stage {stage}; possible now: {', '.join(possible(state))}."
-    )
+    return f"{name} is not possible at stage {stage}; possible now: {', '.join(possible(state))}."
 
 
-def test_a_refusal_names_what_somebody_may_do_instead_and_not_what_cases_say_among_themselves() -> (
-    None
-):
+def test_a_refusal_names_what_people_may_do_and_not_what_cases_say_among_themselves() -> None:
     assert possible(sample(Stage.MERGED)) == ("SplitOut",)
     assert possible(sample(Stage.TRANSFERRED)) == ("RecordTransferReturned",)
     for stage in Stage:
@@ -287,7 +280,7 @@ def test_doing_again_what_is_done_causes_nothing(start: Any, name: str, body: An
 
 def test_moving_an_appointment_to_where_it_is_causes_nothing() -> None:
     case = accepted()
-    times = {"start": hours(9), "end": hours(10), "consent": CONSENT}
+    times: dict[str, Any] = {"start": hours(9), "end": hours(10), "consent": CONSENT}
     case.do("BookAppointment", 1, **times)
     assert case.do("MoveAppointment", 2, reason="storm", **times) == []
 
@@ -335,16 +328,12 @@ def test_ADM_4_a_late_arrival_is_refused_with_every_reason_at_once() -> None:
 def test_ADM_4_a_bad_appointment_is_refused_with_every_reason_at_once() -> None:
     booked = accepted()
     booked.do("BookAppointment", 1, start=hours(9), end=hours(10), consent=CONSENT)
-    assert booked.refusal(
-        "BookAppointment", 3, start=hours(2), end=hours(1), consent=CONSENT
-    ) == [
+    assert booked.refusal("BookAppointment", 3, start=hours(2), end=hours(1), consent=CONSENT) == [
         "There is an appointment already; use MoveAppointment (KUN-7.1.4).",
         "The appointment must end after it starts.",
         "The appointment must lie ahead.",
     ]
-    far = accepted().refusal(
-        "BookAppointment", 3, start=hours(4), end=hours(9000), consent=CONSENT
-    )
+    far = accepted().refusal("BookAppointment", 3, start=hours(4), end=hours(9000), consent=CONSENT)
     assert far == ["The appointment must end within 366 days."]
 
 
@@ -513,7 +502,10 @@ def test_deadlines_between_two_commands_pass_in_order_of_time_and_under_names_of
         ("deadline/7/2026-03-02T03:00:00+00:00", "EscalationRaised attend"),
         ("deadline/8/2026-03-02T04:48:00+00:00", "EscalationRaised attend"),
         ("a", "JobAccepted"),
-        ("deadline/10/2026-03-02T06:00:00+00:00", "CommitmentBroken attend EscalationRaised attend"),
+        (
+            "deadline/10/2026-03-02T06:00:00+00:00",
+            "CommitmentBroken attend EscalationRaised attend",
+        ),
         ("b", "CrewArrived CommitmentMetLate attend"),
     ]
     clock = [s for s in made.steps if isinstance(s.command.body, DeadlinePassed)]

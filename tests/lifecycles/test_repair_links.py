@@ -1,4 +1,4 @@
-"""Between cases: doubles, network faults and the reports that they cause. Letters are carried by hand."""
+"""Between cases: doubles, network faults, the reports that they cause. Letters go by hand."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.lifecycles.repair_cases import (
     reported,
 )
 
-HAPPY = {"consent": True, "result": "satisfied"}
+HAPPY: dict[str, Any] = {"consent": True, "result": "satisfied"}
 
 
 def opened(id: str, party: str, at: float, category: str = "no-gas") -> Case:
@@ -45,8 +45,10 @@ def carry(sender: Case, to: Case, at: float) -> tuple[list[str], list[str]]:
 
 def join(sender: Case, to: Case, at: float = 1) -> None:
     """Merge one case into the other, or link it to the fault."""
-    name, key = ("LinkToFault", "fault") if to.state.network else ("MergeInto", "case")
-    sender.do(name, at, **{key: to.state.case_id})
+    if to.state.network:
+        sender.do("LinkToFault", at, fault=to.state.case_id)
+    else:
+        sender.do("MergeInto", at, case=to.state.case_id)
     carry(sender, to, at)
 
 
@@ -246,8 +248,12 @@ def test_nothing_new_is_asked_of_a_case_that_has_yet_to_answer() -> None:
 def test_a_case_asks_one_other_at_a_time() -> None:
     case = accepted()
     case.do("MergeInto", 1, case="repair-2")
-    for name, key in (("MergeInto", "case"), ("LinkToFault", "fault")):
-        assert case.refusal(name, 2, **{key: "repair-3"}) == [
+    asked: dict[str, dict[str, Any]] = {
+        "MergeInto": {"case": "repair-3"},
+        "LinkToFault": {"fault": "repair-3"},
+    }
+    for name, body in asked.items():
+        assert case.refusal(name, 2, **body) == [
             "It has asked another case already; wait for that answer."
         ]
 
@@ -295,9 +301,10 @@ def test_a_fault_that_is_cleared_tells_every_linked_report_which_calls_its_own_c
         assert caused == ["FaultCleared", "CallbackDue", "CommitmentStarted follow_up"]
         assert report.state.stage == Stage.CALLBACK_DUE
         assert report.promise("follow_up").due == hours(3 + 48), "counted from the clearing"
-        assert report.do(
-            "RecordCallback", 4, party=report.state.follow_ups[0].party, **HAPPY
-        )[-1] == "RepairClosed"
+        assert (
+            report.do("RecordCallback", 4, party=report.state.follow_ups[0].party, **HAPPY)[-1]
+            == "RepairClosed"
+        )
     assert main.state.requests == ()
 
 

@@ -80,9 +80,7 @@ def words(case: Case, name: str, at: float, **body: Any) -> list[str]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_who_is_told_what(
-    start: Callable[[], Case], name: str, body: Any, said: list[str]
-) -> None:
+def test_who_is_told_what(start: Callable[[], Case], name: str, body: Any, said: list[str]) -> None:
     assert words(start(), name, 5, **body) == said
 
 
@@ -113,17 +111,19 @@ def test_a_missed_appointment_is_told_to_the_customer() -> None:
 def test_a_withdrawn_breach_is_told_to_the_supervisor() -> None:
     case = accepted()
     case.wait(7)
-    made = plan(
-        REPAIR, case.state, 0, [command("RecordArrival", 5, crew="crew-1")], hours(8)
-    )
+    made = plan(REPAIR, case.state, 0, [command("RecordArrival", 5, crew="crew-1")], hours(8))
     templates = [(m.recipient, m.template) for step in made.steps for _, m in step.messages]
     assert ("supervisor", "breach_withdrawn") in templates
 
 
 def test_ADM_6_customers_learn_which_case_theirs_joined() -> None:
-    for name, key, template in (("MergeInto", "case", "merged"), ("LinkToFault", "fault", "linked")):
+    joins: list[tuple[str, dict[str, Any], str]] = [
+        ("MergeInto", {"case": "repair-2"}, "merged"),
+        ("LinkToFault", {"fault": "repair-2"}, "linked"),
+    ]
+    for name, body, template in joins:
         case = accepted()
-        case.do(name, 1, **{key: "repair-2"})
+        case.do(name, 1, **body)
         answer = {"request": case.state.requests[0].id, "accepted": True}
         assert words(case, "RecordAnswer", 2, **answer) == [f"party party-1: {template}"]
 

@@ -1,4 +1,4 @@
-"""The rule ledger's figures and orders for repairs, rule by rule, under the policy that they bind."""
+"""The ledger's figures and orders for repairs, rule by rule, under the policies they bind."""
 
 from datetime import date
 from typing import Any
@@ -34,12 +34,14 @@ from tests.lifecycles.repair_cases import (
     working,
 )
 
-ABSENT = {"crew": "crew-1", "reason": "nobody-in", "evidence": "card/1"}
+ABSENT: dict[str, Any] = {"crew": "crew-1", "reason": "nobody-in", "evidence": "card/1"}
 
 
 def promises(case: Case) -> dict[str, tuple[str, float]]:
     """What was promised: per name the rule and the hours from its start."""
-    return {c.name: (c.rule, (c.due - c.start).total_seconds() / 3600) for c in case.state.commitments}
+    return {
+        c.name: (c.rule, (c.due - c.start).total_seconds() / 3600) for c in case.state.commitments
+    }
 
 
 def broken_at(case: Case) -> dict[str, float]:
@@ -216,7 +218,7 @@ def test_AFT_4_a_part_from_elsewhere_is_shipped_within_eight_hours(command: str)
     case = on_site(ESTATE, category="heating")
     case.do("RequestParts", 1, parts=["pump"], stock="elsewhere")
     assert case.promise("parts_shipped").due == hours(9)
-    body = {"waybill": "waybill/1"} if command == "RecordPartsShipped" else {}
+    body: dict[str, Any] = {"waybill": "waybill/1"} if command == "RecordPartsShipped" else {}
     assert case.do(command, 9, **body)[1:] == ["CommitmentKept parts_shipped"]
 
 
@@ -297,7 +299,9 @@ def test_KUN_2_2_4a_consent_cannot_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(("end", "due"), [(42, 42 + 23), (20, 20 + 23)], ids=["later", "sooner"])
-def test_KUN_7_1_4_a_moved_appointment_adds_nothing_to_what_was_left(end: float, due: float) -> None:
+def test_KUN_7_1_4_a_moved_appointment_adds_nothing_to_what_was_left(
+    end: float, due: float
+) -> None:
     case = booked(at=1)
     case.do(
         "MoveAppointment", 2, start=hours(end - 2), end=hours(end), consent=CONSENT, reason="storm"
@@ -323,7 +327,7 @@ def test_KUN_7_1_4_a_missed_appointment_is_an_event_of_its_own_beside_the_broken
 def test_KUN_7_1_4_a_visit_told_late_shows_that_the_appointment_was_kept(command: str) -> None:
     case = booked()
     case.wait(40)
-    body = ABSENT if command == "RecordNoAccess" else {"crew": "crew-1"}
+    body: dict[str, Any] = ABSENT if command == "RecordNoAccess" else {"crew": "crew-1"}
     caused = case.do(command, 31, told=41, **body)
     assert caused[0] == "AppointmentMissWithdrawn"
     assert {"BreachWithdrawn attend", "CommitmentKept attend"} <= {*caused}
@@ -501,9 +505,7 @@ def test_KUN_2_2_2_an_interruption_is_announced_a_day_ahead() -> None:
         "AnnounceInterruption", 2, start=hours(25.9), end=hours(27), reason="valve"
     )
     assert reason == "Customers are told 24 hours ahead: choose a later start (KUN-2.2.2)."
-    told_ahead = case.do(
-        "AnnounceInterruption", 2, start=hours(26), end=hours(27), reason="valve"
-    )
+    told_ahead = case.do("AnnounceInterruption", 2, start=hours(26), end=hours(27), reason="valve")
     assert told_ahead == ["InterruptionAnnounced"]
 
 
@@ -653,7 +655,7 @@ def test_KUN_5_6_a_call_begins_by_asking_consent_and_ends_there_without_it() -> 
 
 def test_KUN_5_6_a_customer_who_cannot_be_reached_is_called_three_times() -> None:
     case = fixed()
-    call = {"party": "party-1", "result": "unreachable"}
+    call: dict[str, Any] = {"party": "party-1", "result": "unreachable"}
     assert case.do("RecordCallback", 4, **call) == ["CallbackRecorded"]
     assert case.do("RecordCallback", 5, **call) == ["CallbackRecorded"]
     assert case.do("RecordCallback", 6, **call)[-1] == "RepairClosed"
@@ -667,7 +669,7 @@ def test_KUN_5_6_every_customer_is_called_before_the_case_is_closed() -> None:
     )  # fmt: skip
     case.do("RecordArrival", 1, crew="crew-1")
     case.do("CompleteRepair", 2, work=["valve"])
-    happy = {"consent": True, "result": "satisfied"}
+    happy: dict[str, Any] = {"consent": True, "result": "satisfied"}
     assert case.do("RecordCallback", 3, party="party-2", **happy) == ["CallbackRecorded"]
     assert case.do("RecordCallback", 3, party="party-1", **happy)[-1] == "RepairClosed"
 

@@ -10,11 +10,7 @@ from activities.database import open_pool
 from activities.event_log import EventLog
 from gateway.policies import content_of
 from tests.conftest import Database
-
-pytest.register_assert_rewrite("tests.workflows.desk")
-
-# Only now, so that what it asserts is shown when it fails.
-from tests.workflows.desk import Desk, ShortTasks, with_interceptor  # noqa: E402
+from tests.workflows.desk import Desk, ShortTasks, with_interceptor
 
 POLICIES = Path(__file__).parents[2] / "policies"
 

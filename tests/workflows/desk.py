@@ -286,7 +286,7 @@ class Desk:
         return state
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Ask until it is so; TimeoutError if that takes too long."""
     async with asyncio.timeout(seconds):
         while True:

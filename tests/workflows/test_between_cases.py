@@ -92,13 +92,13 @@ async def test_a_cleared_network_fault_has_every_linked_customer_called(desk: De
 
 async def test_each_of_many_linked_cases_is_told_once(desk: Desk) -> None:
     fault = await desk.opened(category="main-leak", channel="patrol", party=None)
-    reports = await asyncio.gather(*(desk.opened(party=f"party-{n}") for n in range(40)))
+    reports = await asyncio.gather(*(desk.opened(party=f"party-{n}") for n in range(20)))
     await asyncio.gather(*(desk.send(report, "LinkToFault", fault=fault) for report in reports))
     await settled(desk, *reports)
     await desk.send(fault, "CompleteRepair", work=["clamp"])
     run = (await desk.handle(fault).describe()).run_id
     # Commands that come between the answers, each with a look into the log.
-    between = [desk.send(fault, "StartWork") for _ in range(30)]
+    between = [desk.send(fault, "StartWork") for _ in range(20)]
     assert all(
         isinstance(r, Rejected) for r in await asyncio.gather(*between, return_exceptions=True)
     )
