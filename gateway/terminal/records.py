@@ -189,7 +189,9 @@ def erase_party(
 
 @party.command("rewrap")
 def rewrap_keys(
-    old_key_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The key so far.")],
+    old_key_file: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="The key so far.")
+    ],
     new_key_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The next key.")],
     as_json: AsJson = False,
 ) -> None:

@@ -238,7 +238,7 @@ class Life:
         events = [REPAIR.event(body) for body in stored]
         assert [dump(event) for event in events] == stored
         assert REPAIR.fold(self.start, events) == self.state, "the log tells another story"
-        check_promises(stored)
+        check_promises(self.start, stored)
 
 
 def check_owner(state: RepairState) -> None:
@@ -308,10 +308,11 @@ def check_attribution(c: Commitment, state: RepairState, now: datetime) -> None:
     assert all(a.until <= b.since for a, b in pairwise(held))
 
 
-def check_promises(stored: Sequence[dict[str, Any]]) -> None:
+def check_promises(start: RepairState, stored: Sequence[dict[str, Any]]) -> None:
     """Kept or broken, not both, unless withdrawn or owed again; and each rung told once."""
-    outcome: dict[str, str | None] = {}
-    rungs: dict[str, int] = {}
+    outcomes = {"broken": "CommitmentBroken", "kept": "CommitmentKept"}
+    outcome: dict[str, str | None] = {c.id: outcomes.get(c.state) for c in start.commitments}
+    rungs = {c.id: c.fired for c in start.commitments}
     for body in stored:
         match body:
             case {"type": "CommitmentKept" | "CommitmentBroken" as kind, "commitment": name}:

@@ -16,7 +16,7 @@ from stack import Stack, connect_temporal
 from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
 OPEN, ENDED = 100, 5
-AT_ONCE = 16
+AT_ONCE = 50
 SOMEBODY: dict[str, Any] = {"kind": "person", "id": "c-2"}
 
 
