@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench compose-check lock clean
+.PHONY: help demo serve test lint bench histories compose-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(READY) ## check style, purity of the rules, and types
 
 bench: $(READY) ## measure side by side; takes a while
 	@$(BIN)/python -m bench
+
+histories: $(READY) ## record the golden histories anew, after a deliberate change
+	@$(BIN)/python -m tests.replay.record
 
 compose-check: $(READY) ## check docker-compose.yml against the Compose specification
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

@@ -17,6 +17,10 @@ from schemas.envelope import AppendRequest, AppendResult, Json, Recorded, Refusa
 _APPEND = f"SELECT * FROM append_events({', '.join(f'${n}' for n in range(1, 18))})"
 _REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
 
+PAGE_BYTES = 500_000
+"""Of one answer to a case that is behind: Temporal takes no result of 2 MB."""
+DECISION_BYTES = 300
+
 
 class LogBehindCase(Exception):
     """The log is shorter than the case knows it: the database came back from an older backup."""
@@ -68,12 +72,12 @@ class EventLog(LogReader):
         assert row is not None
         if row["outcome"] == "behind":
             held: list[Json] = json.loads(row["held"] or "[]")
-            return AppendResult(
-                status="behind",
-                version=row["log_version"],
-                recorded=tuple(Recorded.model_validate(decision) for decision in held),
-                events=tuple(json.loads(body) for body in row["bodies"] or ()),
-                conflicts=tuple(row["conflicts"] or ()),
+            return _page(
+                request.expected_version,
+                row["log_version"],
+                [Recorded.model_validate(decision) for decision in held],
+                row["bodies"] or (),
+                row["conflicts"] or (),
             )
         before = row["head"] - row["log_version"]
         return AppendResult(
@@ -123,6 +127,34 @@ async def _writing() -> AsyncGenerator[None]:
                 raise AppendInvalid(str(error)) from None
             case _:
                 raise
+
+
+def _page(
+    expected: int,
+    log_version: int,
+    held: Sequence[Recorded],
+    bodies: Sequence[bytes],
+    conflicts: Sequence[str],
+) -> AppendResult:
+    """As many whole decisions after `expected` as an answer may hold."""
+    version, size = expected, 0
+    for decision in held:
+        if decision.version <= version:
+            size += DECISION_BYTES
+            continue
+        news = bodies[version - expected : decision.version - expected]
+        size += DECISION_BYTES + sum(map(len, news))
+        if size > PAGE_BYTES and version > expected:
+            break
+        version = decision.version
+    return AppendResult(
+        status="behind",
+        version=version,
+        more=version < log_version,
+        recorded=tuple(decision for decision in held if decision.version <= version),
+        events=tuple(json.loads(body) for body in bodies[: version - expected]),
+        conflicts=tuple(conflicts),
+    )
 
 
 def _messages(sealed: Sequence[SealedDecision]) -> str | None:

@@ -181,6 +181,8 @@ class AppendResult(Value):
 
     status: Literal["appended", "behind"]
     version: int
+    more: bool = False
+    """Whether the log holds more, after `version`, than fits into one answer: ask again."""
     recorded: tuple[Recorded, ...] = ()
     events: tuple[Json, ...] = ()
     conflicts: tuple[CommandId, ...] = ()

@@ -109,7 +109,7 @@ class CaseWorkflow:
         if self._invalid:
             raise _error("InvalidCase", self._invalid)
         if not self._inbox:
-            self._learn(await self._append(self._request()))
+            await self._catch_up(await self._append(self._request()))
         while True:
             await self._turn()
             self._ask()
@@ -196,7 +196,7 @@ class CaseWorkflow:
                 self._state, self._version = made.state, made.version
                 self._recorded.update((r.command_id, r) for r in result.recorded)
                 break
-            self._learn(result)
+            await self._catch_up(result)
             self._fail(items, result.conflicts)
             current = True
         for item in items:
@@ -226,6 +226,12 @@ class CaseWorkflow:
                 stage=str(self._state.stage),
             )
         return True
+
+    async def _catch_up(self, result: AppendResult) -> None:
+        self._learn(result)
+        while result.more:
+            result = await self._append(self._request())
+            self._learn(result)
 
     def _learn(self, result: AppendResult) -> None:
         """The log is ahead: take over what it holds (lawful decisions of this same case)."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from activities import event_log
 from activities.cases import Conflict
 from gateway.recovery import Recovered, recover
 from lifecycles.decisions import Rejected
@@ -88,6 +89,27 @@ async def test_a_run_that_an_operator_ended_is_taken_up_again(desk: Desk, end: s
     await desk.send(case_id, "TriageRepair", **TRIAGE)
     assert (await desk.history(case_id)).count("TIMER_STARTED") == 1
     await desk.verified(case_id)
+
+
+async def test_a_log_too_long_for_one_answer_is_learnt_in_pages(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log, "PAGE_BYTES", 2_000)
+    case_id = await desk.opened()
+    for _ in range(20):
+        await desk.append(case_id, desk.command("AnnounceInterruption", **interruption()))
+    before = await desk.bodies(case_id)
+    with pytest.raises(Rejected, match="not possible at stage Reported"):
+        await desk.send(case_id, "StartWork")
+    await desk.handle(case_id).terminate()
+    await desk.send(case_id, "TriageRepair", **TRIAGE)
+    assert (await desk.history(case_id)).count("MARKER_RECORDED") > 5
+    assert (await desk.bodies(case_id))[: len(before)] == before
+    await desk.verified(case_id)
+
+
+def interruption() -> dict[str, Any]:
+    return {"start": ago(days=-7).isoformat(), "end": ago(days=-8).isoformat(), "reason": "works"}
 
 
 async def test_a_run_that_was_overtaken_learns_and_decides_again(desk: Desk) -> None:
