@@ -219,6 +219,16 @@ def next_deadline(c: Commitment, unowned_since: datetime | None) -> datetime | N
     return rung if due is None or rung < due else due
 
 
+def deadlines(c: Commitment, unowned_since: datetime | None) -> Iterator[datetime]:
+    """Every instant at which this commitment still needs the clock, if nothing else happens."""
+    if c.state == "paused" or not c.outstanding:
+        return
+    if c.state == "running":
+        yield c.due
+    for usual, fast in zip(c.rungs[c.fired :], c.hastened[c.fired :], strict=True):
+        yield usual if unowned_since is None else min(usual, max(fast, unowned_since))
+
+
 def evolve(commitments: Commitments, event: CommitmentEvents) -> Commitments:
     """The commitments after one of their events."""
     if isinstance(event, CommitmentStarted):

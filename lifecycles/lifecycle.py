@@ -6,7 +6,7 @@ same code.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,6 +46,7 @@ class Lifecycle:
     decide: Callable[[Any, CommandEnvelope[Any], datetime], list[Any]]
     evolve: Callable[[Any, Any], Any]
     next_deadline: Callable[[Any], datetime | None]
+    last_together: Callable[[Any, datetime, datetime], datetime]
     effects: Callable[[Any, Any], list[Message]]
     summary: Callable[[Any], CaseSummary]
     story: Callable[[Any], str]
@@ -88,6 +89,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
         decide=repair.decide,
         evolve=repair.evolve,
         next_deadline=repair.next_deadline,
+        last_together=repair.last_together,
         effects=repair.effects,
         summary=repair.summary,
         story=repair.story,
@@ -146,8 +148,8 @@ def plan(
     """Apply commands, and the deadlines before, between and after them, in business order.
 
     A deadline before a command's business time comes first; a fact at the very instant of a
-    deadline is still in time. Refusals do not stop the others. Ends with no deadline left at or
-    before `now`.
+    deadline is still in time. Deadlines that follow each other are one decision. Refusals do not
+    stop the others. Ends with no deadline left at or before `now`.
     """
     result = Plan(state, version)
     for command in commands:
@@ -163,9 +165,9 @@ def plan(
 def _pass_deadlines(
     lifecycle: Lifecycle, result: Plan, until: datetime, now: datetime, *, inclusive: bool
 ) -> None:
-    while (at := lifecycle.next_deadline(result.state)) is not None:
-        if at > now or at > until or (at == until and not inclusive):
-            return
+    limit = min(now, until if inclusive else until - timedelta.resolution)
+    while (at := lifecycle.next_deadline(result.state)) is not None and at <= limit:
+        at = lifecycle.last_together(result.state, at, limit)
         _take(lifecycle, result, deadline(at, result.version), now)
         if not result.steps[-1].events:
             raise RuntimeError(f"a deadline at stage {result.state.stage} caused nothing")

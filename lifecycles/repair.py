@@ -91,6 +91,7 @@ __all__ = [
     "effects",
     "evolve",
     "initial",
+    "last_together",
     "next_deadline",
     "possible",
     "story",
@@ -234,6 +235,25 @@ def next_deadline(state: RepairState) -> datetime | None:
         times.append(state.appointment.end)
     times += (state.pause_ends, state.wait_until)
     return min([t for t in times if t is not None], default=None)
+
+
+def last_together(state: RepairState, first: datetime, limit: datetime) -> datetime:
+    """The last deadline, up to `limit`, that can be decided together with the first (UTC).
+
+    Breaches and rungs of promises change nothing but themselves. The other deadlines change what
+    is due after them, so each is the last of its decision.
+    """
+    times = [state.pause_ends, state.wait_until]
+    if state.appointment and _misses(state):
+        times.append(state.appointment.end)
+    limit = min((t for t in times if t is not None and t <= limit), default=limit)
+    idle = unowned_since(state)
+    last = limit if limit in times else first
+    for c in state.commitments:
+        for when in commitments.deadlines(c, idle):
+            if last < when <= limit:
+                last = when
+    return last
 
 
 def _misses(state: RepairState) -> bool:

@@ -147,13 +147,19 @@ def split_out(state: RepairState, c: SplitOut, by: By) -> Results:
 def fault_cleared(state: RepairState, c: RecordFaultCleared, by: By) -> Results:
     if state.linked_to == c.fault and state.stage not in ACTIVE:
         return
-    if state.linked_to != c.fault:
+    asked = (r for r in state.requests if r.command.get("how") == "link" and r.case_id == c.fault)
+    joining = next(asked, None)
+    if not joining and state.linked_to != c.fault:
         yield No("It is not linked to this fault.")
     if c.cleared_at > by.at:
         yield No("The clearing lies in the future; correct `cleared_at`.")
+    if joining:
+        # A fault tells only whom it took in: its word has overtaken its answer.
+        yield from record_answer(state, RecordAnswer(request=joining.id, accepted=True), by)
     cleared = by._replace(at=max(c.cleared_at, state.reported_at or by.at))
     yield FaultCleared(at=cleared.at, fault=c.fault)
     if state.guard:
         yield GuardRelieved(at=cleared.at, guard=state.guard)
-    yield from promises.cancel_all(state, cleared, "closed", but=("followed_up",))
+    if not joining:
+        yield from promises.cancel_all(state, cleared, "closed")
     yield from repair_ends.follow_up(state, cleared)

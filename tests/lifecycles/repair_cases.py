@@ -10,7 +10,12 @@ from lifecycles.decisions import Rejected
 from lifecycles.lifecycle import LIFECYCLES, Plan, plan
 from lifecycles.policies import Pinned
 from schemas.base import SYSTEM, Actor, Event
-from schemas.commitments import Commitment, CommitmentEvent
+from schemas.commitments import (
+    Commitment,
+    CommitmentBroken,
+    CommitmentEvent,
+    EscalationRaised,
+)
 from schemas.envelope import CaseRequest, CommandEnvelope
 from schemas.repair import RepairState, Stage
 
@@ -32,6 +37,7 @@ REPORT: Mapping[str, Any] = {
     "party": "party-1",
     "recorded": ["name", "address", "phone"],
 }
+ABSENT: dict[str, Any] = {"crew": "crew-1", "reason": "nobody-in", "evidence": "card/1"}
 CONSENT = "call/77"
 
 
@@ -133,6 +139,24 @@ def said(events: Sequence[Event]) -> list[str]:
     return [
         f"{type(e).__name__} {e.commitment}" if isinstance(e, CommitmentEvent) else type(e).__name__
         for e in events
+    ]
+
+
+def broken_at(case: Case) -> dict[str, float]:
+    """When promises were broken, in hours after the report."""
+    return {
+        e.commitment: (e.at - hours(0)).total_seconds() / 3600
+        for e in case.events
+        if isinstance(e, CommitmentBroken)
+    }
+
+
+def told(case: Case, commitment: str) -> list[tuple[float, str]]:
+    """Who was told of a promise, and when, in hours after the report."""
+    return [
+        (round((e.at - hours(0)).total_seconds() / 3600, 4), e.tell)
+        for e in case.events
+        if isinstance(e, EscalationRaised) and e.commitment == commitment
     ]
 
 

@@ -363,6 +363,20 @@ def test_a_report_that_came_back_from_elsewhere_is_its_own_on_its_original_clock
     assert report.do("LinkToFault", 4, fault="repair-9") == ["LinkRequested"]
 
 
+def test_word_of_a_cleared_fault_that_overtakes_the_answer_is_the_answer() -> None:
+    report = accepted()
+    report.do("LinkToFault", 1, fault="repair-2")
+    request = report.state.requests[0]
+    assert report.do("RecordFaultCleared", 4, fault="repair-2", cleared_at=hours(3))[:2] == [
+        "RequestAnswered",
+        "FaultLinked",
+    ]
+    assert report.state.stage == Stage.CALLBACK_DUE
+    assert report.answer(request, 5) == []
+    report.do("RecordCallback", 6, party="party-1", consent=True, result="not_satisfied")
+    assert report.promise("repair").due == hours(24)
+
+
 def test_word_of_a_cleared_fault_that_comes_twice_counts_once() -> None:
     report = linked()
     report.do("RecordFaultCleared", 4, fault="repair-2", cleared_at=hours(3))

@@ -7,6 +7,7 @@ import pytest
 
 from lifecycles.lifecycle import plan
 from tests.lifecycles.repair_cases import (
+    ABSENT,
     APP,
     COMMANDS,
     CONSENT,
@@ -30,8 +31,6 @@ from tests.lifecycles.repair_cases import (
     unhappy,
     working,
 )
-
-ABSENT = {"crew": "crew-1", "reason": "nobody-in", "evidence": "card/1"}
 
 
 def words(case: Case, name: str, at: float, **body: Any) -> list[str]:
