@@ -354,6 +354,12 @@ def test_a_report_that_ends_by_itself_waits_for_its_fault_no_more_nor_that_for_i
     assert "LinkedCaseTold" not in main.do("CompleteRepair", 3, work=["weld"])
 
 
+def test_a_linked_report_that_is_solved_on_the_phone_waits_for_its_fault_no_more() -> None:
+    main, report = fault(), reported(category="ic-card")
+    join(report, main)
+    assert "ReleaseRequested" in report.do("SolveByPhone", 2, solution="card-cleaned")
+
+
 def test_a_report_that_came_back_from_elsewhere_is_its_own_on_its_original_clock() -> None:
     main, report = fault(), on_site()
     join(report, main)
