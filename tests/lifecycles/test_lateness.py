@@ -1,6 +1,7 @@
 """However late the clock is noticed, the same things have happened at the same times."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from schemas.base import Event
 from schemas.repair import RepairState
 from tests.lifecycles.repair_cases import ABSENT, CONSENT, GAS, REPAIR, REPORT, WATER, Case, hours
 
-TRIAGE = {"category": "no-gas", "severity": "common"}
+TRIAGE: dict[str, Any] = {"category": "no-gas", "severity": "common"}
 LONG = 24 * 90
 
 
