@@ -117,7 +117,7 @@ async def servers(report: Report, tuned: Ground, stock: Ground, policy: str, cou
 
     per_second = await report.interleaved(
         "embedded server",
-        {"tuned": throughput(tuned, count), "stock": throughput(stock, max(8, count // 4))},
+        {"tuned": throughput(tuned, count // 2), "stock": throughput(stock, count // 2)},
     )
     report.lines.append(
         Line(

@@ -25,6 +25,8 @@ def content_of(name: str, folder: Path) -> str:
         policy = Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{path} is not TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise PolicyError(f"{path} is not UTF-8 text; save it as such.") from None
     except ValidationError as error:
         listed = "\n  ".join(reasons_of(error))
         raise PolicyError(f"{path} cannot be used:\n  {listed}") from None

@@ -27,6 +27,9 @@ from schemas.envelope import (
 from schemas.policy import Policy
 from schemas.repair import RepairCommand, RepairEvent
 
+CLOCK = "deadline/"
+"""How the ids of the clock's own commands begin."""
+
 
 class State(Protocol):
     """What every lifecycle's state has."""
@@ -65,6 +68,8 @@ class Lifecycle:
     def asked(self, raw: object) -> CommandEnvelope[Any]:
         """A command from outside: one that only the case gives itself is `Rejected`."""
         envelope = self.command(raw)
+        if envelope.id.startswith(CLOCK):
+            raise Rejected((f"id: those that begin with {CLOCK} are the clock's; choose another.",))
         if isinstance(envelope.body, DeadlinePassed | RecordAnswer):
             raise Rejected(
                 (f"{envelope.body.type} is the clock's or the case's own: do not send it.",)
@@ -180,7 +185,7 @@ def deadline(at: datetime, version: int) -> CommandEnvelope[DeadlinePassed]:
     """The clock's command for a deadline; its id is the same whoever notices the deadline."""
     return made(
         _ByTheClock,
-        id=f"deadline/{version}/{at.isoformat()}",
+        id=f"{CLOCK}{version}/{at.isoformat()}",
         actor=SYSTEM,
         body=made(DeadlinePassed, at=at),
     )

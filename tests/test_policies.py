@@ -195,3 +195,10 @@ def test_a_policy_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         policy.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
     assert isinstance(policy, Policy)
+
+
+def test_a_policy_file_that_is_not_utf_8_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "old.toml"
+    file.write_bytes('title = "燃气"'.encode("gbk"))
+    with pytest.raises(PolicyError, match="is not UTF-8 text"):
+        content_of(str(file), tmp_path)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lifecycles.decisions import Rejected
 from lifecycles.lifecycle import plan
 from schemas.base import Event
 from schemas.repair import RepairState
@@ -90,3 +91,13 @@ def test_noticing_every_deadline_late_and_at_once_gives_the_events_of_a_punctual
     assert at_once.state == punctual
     assert late
     assert len(at_once.steps) < decisions or decisions == 1
+
+
+def test_nobody_may_send_a_command_under_an_id_of_the_clock() -> None:
+    sent = {
+        "id": "deadline/3/2026-03-02T08:00:00+00:00",
+        "actor": {"subject": "clerk-1", "role": "clerk", "proof": "token"},
+        "body": {"type": "TakeCase"},
+    }
+    with pytest.raises(Rejected, match="are the clock's; choose another"):
+        REPAIR.asked(sent)

@@ -19,6 +19,7 @@ from lifecycles.commitments import attribution
 from lifecycles.lifecycle import Plan, Step, dump, plan
 from lifecycles.policies import Pinned, pinned
 from lifecycles.repair_stages import ACTIVE, ALLOWED, CLOSING, ENDED, allowed
+from schemas.base import Event
 from schemas.commitments import Commitment
 from schemas.policy import Policy
 from schemas.repair import RepairState, Stage
@@ -239,6 +240,20 @@ class Life:
         assert [dump(event) for event in events] == stored
         assert REPAIR.fold(self.start, events) == self.state, "the log tells another story"
         check_promises(self.start, stored)
+        self._check_lateness()
+
+    def _check_lateness(self) -> None:
+        """A clock that is noticed months late has told the same as one that is punctual."""
+        end = self.now + timedelta(days=90)
+        late = plan(REPAIR, self.state, self.version, [], end)
+        punctual, events = self.state, list[Event]()
+        while (due := REPAIR.next_deadline(punctual)) is not None and due <= end:
+            made = plan(REPAIR, punctual, 0, [], due)
+            assert made.steps, "the clock rang and nothing happened"
+            punctual = made.state
+            events += [event for step in made.steps for event in step.events]
+        assert [event for step in late.steps for event in step.events] == events
+        assert late.state == punctual
 
 
 def check_owner(state: RepairState) -> None:
