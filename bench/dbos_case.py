@@ -9,9 +9,9 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from activities.event_log import EventLog
 from bench.cases import LIFE, Live, envelope
-from lifecycles.lifecycle import LIFECYCLES, dump, plan
+from lifecycles.lifecycle import LIFECYCLES, plan
 from lifecycles.policies import pinned
-from schemas.envelope import AppendRequest, Decision, Json
+from schemas.envelope import AppendRequest, Json
 
 REPAIR = LIFECYCLES["repair"]
 _log: list[EventLog] = []
@@ -40,15 +40,7 @@ async def repair(case_id: str, organisation: str, policy: str) -> str:
             stream=case_id,
             expected_version=version,
             policy=policy if version == 0 else None,
-            decisions=tuple(
-                Decision(
-                    command=dump(step.command),
-                    decided_at=step.decided_at,
-                    events=tuple(dump(event) for event in step.events),
-                    messages=step.messages,
-                )
-                for step in made.steps
-            ),
+            decisions=tuple(step.decision() for step in made.steps),
             summary=REPAIR.summary(made.state),
         )
         result = await append(request.model_dump(mode="json"))

@@ -7,7 +7,7 @@ same code.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,10 +16,10 @@ from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
 from schemas.base import SYSTEM, Command, Event
 from schemas.envelope import (
-    CaseRequest,
     CaseSummary,
     CommandEnvelope,
     DeadlinePassed,
+    Decision,
     Json,
     Message,
     RecordAnswer,
@@ -29,15 +29,6 @@ from schemas.repair import RepairCommand, RepairEvent
 
 CLOCK = "deadline/"
 """How the ids of the clock's own commands begin."""
-
-
-class State(Protocol):
-    """What every lifecycle's state has."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def requests(self) -> tuple[CaseRequest, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -128,6 +119,15 @@ class Step(NamedTuple):
             (i, message)
             for i, event in enumerate(self.events)
             for message in self.lifecycle.effects(self.state, event)
+        )
+
+    def decision(self) -> Decision:
+        """It in the form that the log keeps."""
+        return Decision(
+            command=dump(self.command),
+            decided_at=self.decided_at,
+            events=tuple(dump(event) for event in self.events),
+            messages=self.messages,
         )
 
 

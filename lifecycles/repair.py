@@ -149,9 +149,17 @@ def _not_now(state: RepairState, kind: str) -> str:
 
 
 def possible(state: RepairState) -> tuple[str, ...]:
-    """The commands that somebody may send at this stage."""
-    ours = ("DeadlinePassed", "RecordAnswer", "AdoptReport", "ReleaseReport", "RecordFaultCleared")
-    return tuple(name for name in ALLOWED if name not in ours and allowed(state, name))
+    """The commands that somebody may send now."""
+    idle = {"DeadlinePassed", "RecordAnswer", "AdoptReport", "ReleaseReport", "RecordFaultCleared"}
+    if state.appointment is None:
+        idle.add("MoveAppointment")
+    elif not state.appointment.missed:
+        idle.add("BookAppointment")
+    if not (state.merged_into or state.linked_to):
+        idle.add("SplitOut")
+    if not state.parts_wanted:
+        idle |= {"RecordPartsShipped", "RecordPartsArrived"}
+    return tuple(name for name in ALLOWED if name not in idle and allowed(state, name))
 
 
 def report(state: RepairState, c: ReportRepair, by: By) -> Results:

@@ -30,7 +30,6 @@ with workflow.unsafe.imports_passed_through():
         CaseRequest,
         CommandEnvelope,
         CommandOutcome,
-        Decision,
         OpenCase,
         RecordAnswer,
         Recorded,
@@ -267,15 +266,7 @@ class CaseWorkflow:
             stream=self._open.case_id,
             expected_version=self._version,
             policy=self._open.policy if self._version == 0 and made and made.steps else None,
-            decisions=tuple(
-                Decision(
-                    command=dump(step.command),
-                    decided_at=step.decided_at,
-                    events=tuple(dump(event) for event in step.events),
-                    messages=step.messages,
-                )
-                for step in (made.steps if made else ())
-            ),
+            decisions=tuple(step.decision() for step in (made.steps if made else ())),
             summary=self._lifecycle.summary(made.state) if made and made.steps else None,
         )
 

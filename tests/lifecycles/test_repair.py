@@ -473,6 +473,16 @@ def test_a_time_at_the_end_of_the_calendar_is_refused_and_never_crashes() -> Non
         REPAIR.decide(working().state, REPAIR.command(raw), hours(5))
 
 
+def test_what_would_be_refused_anyhow_is_not_offered() -> None:
+    case = accepted()
+    absent = {"MoveAppointment", "SplitOut", "RecordPartsShipped", "RecordPartsArrived"}
+    assert not absent & {*possible(case.state)}
+    start, end = hours(10).isoformat(), hours(12).isoformat()
+    case.do("BookAppointment", 1, start=start, end=end, consent=CONSENT)
+    assert "MoveAppointment" in possible(case.state)
+    assert "BookAppointment" not in possible(case.state)
+
+
 # The clock's own command
 
 

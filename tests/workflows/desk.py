@@ -27,7 +27,7 @@ from activities.cases import Cases
 from activities.event_log import EventLog
 from lifecycles.lifecycle import Plan, dump, lifecycle_of, plan
 from lifecycles.policies import pinned
-from schemas.envelope import AppendRequest, CommandOutcome, Decision, Json, OpenCase
+from schemas.envelope import AppendRequest, CommandOutcome, Json, OpenCase
 from schemas.repair import RepairState
 from worker import build_worker, sandboxed
 
@@ -207,15 +207,7 @@ class Desk:
                 organisation=ORGANISATION,
                 stream=case_id,
                 expected_version=version,
-                decisions=tuple(
-                    Decision(
-                        command=dump(step.command),
-                        decided_at=step.decided_at,
-                        events=tuple(dump(event) for event in step.events),
-                        messages=step.messages,
-                    )
-                    for step in made.steps
-                ),
+                decisions=tuple(step.decision() for step in made.steps),
                 summary=lifecycle.summary(made.state),
             )
         )
