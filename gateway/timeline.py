@@ -9,12 +9,13 @@ from typing import Any
 
 from gateway.words import Clock, owner_words, rule_of, span, unless, words
 from lifecycles.calendars import working_between
+from lifecycles.casework import owner_of
 from lifecycles.commitments import attribution
 from lifecycles.lifecycle import Lifecycle, deadline, lifecycle_of
 from lifecycles.policies import Pinned
 from lifecycles.promises import terms_of
 from lifecycles.repair import possible
-from lifecycles.repair_stages import ENDED, owner_of
+from lifecycles.repair_stages import ENDED
 from schemas.base import Actor, Owner, Value
 from schemas.commitments import (
     Commitment,
@@ -24,7 +25,6 @@ from schemas.commitments import (
     Pause,
 )
 from schemas.envelope import Json, RecordedDecision
-from schemas.policy import Policy
 from schemas.repair import AppointmentMissed, RepairCancelled, RepairState, WorkResumed
 
 
@@ -195,7 +195,7 @@ def _hindrance(state: RepairState, event: Any) -> str | None:
     match event:
         case CommitmentBroken() | EscalationRaised():
             c = next(c for c in state.commitments if c.id == event.commitment)
-            return unless(terms_of(state.policy, c).ends)
+            return unless(terms_of(state.rules, c).ends)
         case AppointmentMissed():
             return unless("arrived")
         case WorkResumed():
@@ -219,7 +219,7 @@ def _rule(state: RepairState, event: Any) -> str | None:
 
 
 def _promise(state: RepairState, c: Commitment, now: datetime, clock: Clock) -> Promise:
-    margin = _margin(state.policy, c, now)
+    margin = _margin(state, c, now)
     return Promise(
         id=c.id,
         name=c.name,
@@ -246,14 +246,14 @@ def _promise(state: RepairState, c: Commitment, now: datetime, clock: Clock) -> 
     )
 
 
-def _margin(policy: Policy, c: Commitment, now: datetime) -> timedelta | None:
+def _margin(state: RepairState, c: Commitment, now: datetime) -> timedelta | None:
     if c.state == "cancelled":
         return None
     at = c.met_at or c.ended_at or now
     if c.state == "paused":
         at = c.pauses[-1].since
-    if terms_of(policy, c).basis == "working" and not c.agreed:
-        return working_between(policy.calendar, at, c.due)
+    if terms_of(state.rules, c).basis == "working" and not c.agreed:
+        return working_between(state.policy.calendar, at, c.due)
     return c.due - at
 
 

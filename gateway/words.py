@@ -6,6 +6,7 @@ from typing import assert_never
 from zoneinfo import ZoneInfo
 
 from schemas.base import Owner
+from schemas.case import OwnerChanged, RequestAnswered, SharedEvents
 from schemas.commitments import (
     BreachWithdrawn,
     CommitmentBroken,
@@ -48,7 +49,6 @@ from schemas.repair import (
     LinkRequested,
     MergeRequested,
     NoFaultReported,
-    OwnerChanged,
     PartsArrived,
     PartsRequested,
     PartsShipped,
@@ -66,7 +66,6 @@ from schemas.repair import (
     ReportAdopted,
     ReportReleased,
     ReportSplit,
-    RequestAnswered,
     SiteMadeSafe,
     TransferReturned,
     WorkPaused,
@@ -130,7 +129,7 @@ _BEFORE = {
 }
 
 
-def rule_of(event: RepairEvents | CommitmentEvents, policy: Policy, own: str | None) -> str | None:
+def rule_of(event: RepairEvents | SharedEvents, policy: Policy, own: str | None) -> str | None:
     """The rule to name beside an event; `own` is the rule of the commitment that it belongs to."""
     if own is not None:
         return own
@@ -161,8 +160,15 @@ def owner_words(owner: Owner | None) -> str:
     return owner.id if owner.kind == "person" else f"{owner.kind} {owner.id}"
 
 
-def words(event: RepairEvents | CommitmentEvents, when: When) -> str:
+def words(event: RepairEvents | SharedEvents, when: When) -> str:
     """What happened, as the business says it; `when` writes times."""
+    match event:
+        case OwnerChanged():
+            return f"{owner_words(event.owner)} has the case ({event.reason})"
+        case RequestAnswered():
+            return "the other case agrees" if event.accepted else "the other case refuses"
+        case _:
+            pass
     if isinstance(event, CommitmentEvents):
         return _promise(event, when)
     return _repair(event, when)
@@ -216,8 +222,6 @@ def _repair(e: RepairEvents, when: When) -> str:
             return f"{e.crew} declines ({e.reason}); {owner_words(e.owner)} has it again"
         case JobReassigned():
             return f"{e.crew} is sent instead ({e.reason})"
-        case OwnerChanged():
-            return f"{owner_words(e.owner)} has the case ({e.reason})"
         case AppointmentBooked():
             return f"appointment {when(e.start)} to {when(e.end)} ({e.consent})"
         case AppointmentMoved():
@@ -290,8 +294,6 @@ def _repair(e: RepairEvents, when: When) -> str:
             return f"tells {e.case} that the fault is cleared"
         case FaultCleared():
             return f"fault {e.fault} is cleared"
-        case RequestAnswered():
-            return "the other case agrees" if e.accepted else "the other case refuses"
         case GuardPosted():
             return f"guard {e.guard} stays on site"
         case GuardRelieved():

@@ -1,6 +1,6 @@
-"""Which commitments a repair owes: milestones start and keep them, as the policy's table says."""
+"""Which commitments a case owes: milestones start and keep them, as the policy's table says."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from lifecycles import commitments
 from lifecycles.commitments import Timing
 from lifecycles.decisions import By
 from schemas.base import Code
+from schemas.case import AnyCase
 from schemas.commitments import Commitment, CommitmentEvents, CommitmentStarted, CommitmentTerms
-from schemas.policy import Milestone, Policy
-from schemas.repair import RepairState
+from schemas.policy import CaseRules
 
 SETTLED = ("retriaged", "reopened", "closed")
 """Reasons of a cancellation that reopening does not undo."""
@@ -19,22 +19,21 @@ SETTLED = ("retriaged", "reopened", "closed")
 class Scope(NamedTuple):
     """The facts on which a commitment's terms may depend."""
 
-    network: bool
-    severity: str
-    category: str
-    channel: str | None
+    network: bool | None = None
+    severity: str | None = None
+    category: str | None = None
+    channel: str | None = None
 
 
-def scope(state: RepairState) -> Scope:
-    return Scope(state.network, state.severity, state.category, state.channel)
+ANY = Scope()
 
 
-def timing(policy: Policy, priority: bool) -> Timing:
-    return Timing(policy.calendar, policy.repair.hasten, priority)
+def timing(state: AnyCase, priority: bool = False) -> Timing:
+    return Timing(state.policy.calendar, state.rules.hasten, state.priority or priority)
 
 
 def applies(terms: CommitmentTerms, facts: Scope) -> bool:
-    """Whether the policy makes this promise for such a fault."""
+    """Whether the policy makes this promise for such a case."""
     return (
         (terms.network is None or terms.network == facts.network)
         and (terms.severities is None or facts.severity in terms.severities)
@@ -43,33 +42,34 @@ def applies(terms: CommitmentTerms, facts: Scope) -> bool:
     )
 
 
-def terms_of(policy: Policy, c: Commitment) -> CommitmentTerms:
+def terms_of(rules: CaseRules, c: Commitment) -> CommitmentTerms:
     """The terms under which a commitment was made."""
-    for terms in policy.repair.commitments:
-        if terms.name == c.name and terms.rule == c.rule:
-            return terms
-    raise LookupError(f"the policy has no commitment {c.name} under {c.rule}")
+    return rules.terms[c.name, c.rule]
 
 
 def begin(
-    state: RepairState,
-    milestone: Milestone,
+    state: AnyCase,
+    milestone: str,
     by: By,
-    facts: Scope,
+    facts: Scope = ANY,
     *,
     since: datetime | None = None,
     priority: bool = False,
+    once: bool = False,
 ) -> Iterator[CommitmentStarted]:
-    """Promises that a milestone starts; one that the case already has is not made twice."""
-    clock = timing(state.policy, state.priority or priority)
+    """Promises that a milestone starts; none is made twice while it is outstanding.
+
+    Those made `once` (their clock never starts anew) are not made again after they ended either.
+    """
+    clock = timing(state, priority)
     made: list[Commitment | CommitmentStarted] = [*state.commitments]
-    for terms in state.policy.repair.commitments:
+    for terms in state.rules.commitments:
         if terms.starts != milestone or not applies(terms, facts):
             continue
         held = any(
             c.name == terms.name and c.rule == terms.rule and c.state != "cancelled"
             for c in state.commitments
-            if c.outstanding or milestone == "reported"
+            if c.outstanding or once
         )
         if not held:
             started = commitments.start(terms, clock, made, since or by.at, by.at)
@@ -77,49 +77,49 @@ def begin(
             yield started
 
 
-def meet(state: RepairState, milestone: Milestone, by: By) -> Iterator[CommitmentEvents]:
+def meet(state: AnyCase, milestone: str, by: By) -> Iterator[CommitmentEvents]:
     """Promises that a milestone keeps."""
     for c in state.commitments:
-        if c.outstanding and terms_of(state.policy, c).ends == milestone:
+        if c.outstanding and terms_of(state.rules, c).ends == milestone:
             yield from commitments.meet(c, by.at, by.id)
 
 
-def reach(state: RepairState, milestone: Milestone, by: By) -> Iterator[CommitmentEvents]:
+def reach(state: AnyCase, milestone: str, by: By, facts: Scope = ANY) -> Iterator[CommitmentEvents]:
     """A milestone: what it keeps, then what it starts."""
     yield from meet(state, milestone, by)
-    yield from begin(state, milestone, by, scope(state))
+    yield from begin(state, milestone, by, facts)
 
 
 def cancel_all(
-    state: RepairState, by: By, reason: Code, but: Iterable[Milestone] = ()
+    state: AnyCase, by: By, reason: Code, but: Collection[str] = ()
 ) -> Iterator[CommitmentEvents]:
     """End every outstanding promise, except those that the named milestones keep."""
-    spared = tuple(but)
     for c in state.commitments:
-        if terms_of(state.policy, c).ends not in spared:
+        if terms_of(state.rules, c).ends not in but:
             yield from commitments.cancel(c, by.at, reason)
 
 
 def restore(
-    state: RepairState,
+    state: AnyCase,
     by: By,
     reason: Code,
     which: Callable[[Commitment], bool],
     since: datetime | None = None,
 ) -> Iterator[CommitmentEvents]:
     """Owe promises again on their original clock, or on an earlier one."""
-    clock = timing(state.policy, state.priority)
+    clock = timing(state)
     for c in state.commitments:
         if which(c):
-            yield commitments.restore(c, terms_of(state.policy, c), clock, by.at, reason, since)
+            terms = terms_of(state.rules, c)
+            yield commitments.restore(c, terms, clock, by.at, reason, since)
 
 
-def owed_again(state: RepairState) -> Callable[[Commitment], bool]:
-    """Promises that a repair, or a side exit, ended and that hold again when the case goes on."""
+def owed_again(state: AnyCase, main: str = "fixed") -> Callable[[Commitment], bool]:
+    """Promises that the `main` milestone, or a side exit, ended and that hold again after all."""
 
     def owed(c: Commitment) -> bool:
         if c.met_at is not None:
-            return terms_of(state.policy, c).ends == "fixed"
+            return terms_of(state.rules, c).ends == main
         return c.cancelled not in (None, *SETTLED)
 
     return owed

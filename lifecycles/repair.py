@@ -10,30 +10,26 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from lifecycles import commitments, promises
+from lifecycles import casework, commitments, promises
 from lifecycles import repair_ends as ends
 from lifecycles import repair_links as links
 from lifecycles import repair_visits as visits
-from lifecycles.decisions import By, No, settle
+from lifecycles.casework import unit
+from lifecycles.decisions import By, No
 from lifecycles.promises import Scope
 from lifecycles.repair_evolve import evolve
 from lifecycles.repair_messages import effects
 from lifecycles.repair_stages import (
     ACTIVE,
     ALLOWED,
-    BEGINNING,
     ENDED,
     allowed,
-    owner_of,
-    unit,
-    unowned_since,
 )
 from schemas.base import Command, Owner
-from schemas.commitments import CommitmentEvents
+from schemas.case import HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import (
     CaseSummary,
     CommandEnvelope,
-    CommitmentSummary,
     DeadlinePassed,
     RecordAnswer,
 )
@@ -51,7 +47,6 @@ from schemas.repair import (
     DeclineJob,
     DispatchCrew,
     FailInspection,
-    HandOverCase,
     LinkToFault,
     MakeSafe,
     MergeInto,
@@ -81,7 +76,6 @@ from schemas.repair import (
     SplitOut,
     Stage,
     StartWork,
-    TakeCase,
     TransferOut,
     TriageRepair,
 )
@@ -98,7 +92,7 @@ __all__ = [
     "summary",
 ]
 
-Results = Iterator[RepairEvents | CommitmentEvents | No]
+Results = Iterator[RepairEvents | SharedEvents | No]
 
 
 def initial(case_id: str, organisation: str, policy: Policy, policy_hash: str) -> RepairState:
@@ -110,42 +104,13 @@ def initial(case_id: str, organisation: str, policy: Policy, policy_hash: str) -
 
 def decide(
     state: RepairState, command: CommandEnvelope[Any], now: datetime
-) -> list[RepairEvents | CommitmentEvents]:
+) -> list[RepairEvents | SharedEvents]:
     """The events that the command causes; none where it is so already.
 
     `now` is the instant of deciding (UTC); the events carry the command's business time.
     Raises `Rejected` with every reason at once (ADM-4).
     """
-    body = command.body
-    kind = body.type
-    at = command.occurred_at or now
-    earliest = state.reported_at or BEGINNING
-    also: list[str] = []
-    if isinstance(body, DeadlinePassed):
-        # A backdated promise may have fallen due before the report of this very case.
-        at, earliest = body.at, BEGINNING
-    if at > now:
-        also.append("This lies in the future; leave out `occurred_at` or correct it.")
-    if at < earliest and state.reported_at:
-        also.append("This lies before the report of the case; correct `occurred_at`.")
-    elif at < earliest:
-        also.append(f"This lies before {BEGINNING.year}; correct `occurred_at`.")
-    if state.stage == Stage.UNREPORTED and kind != "ReportRepair":
-        return settle((), ("There is no such case yet; report the repair first.", *also))
-    at = max(earliest, min(at, now))
-    results = list(DECIDERS[type(body)](state, body, By(at, command.actor, command.id)))
-    if results and not allowed(state, kind):
-        also.append(_not_now(state, kind))
-    return settle(results, also)
-
-
-def _not_now(state: RepairState, kind: str) -> str:
-    if kind == "ReportRepair":
-        return "This case is reported already; report another fault under a new case."
-    return (
-        f"{kind} is not possible at stage {state.stage};"
-        f" possible now: {', '.join(possible(state)) or 'nothing'}."
-    )
+    return casework.decide(RULEBOOK, state, command, now)
 
 
 def possible(state: RepairState) -> tuple[str, ...]:
@@ -160,6 +125,10 @@ def possible(state: RepairState) -> tuple[str, ...]:
     if not state.parts_wanted:
         idle |= {"RecordPartsShipped", "RecordPartsArrived"}
     return tuple(name for name in ALLOWED if name not in idle and allowed(state, name))
+
+
+def _begun_at(state: RepairState) -> datetime | None:
+    return state.reported_at
 
 
 def report(state: RepairState, c: ReportRepair, by: By) -> Results:
@@ -190,7 +159,7 @@ def report(state: RepairState, c: ReportRepair, by: By) -> Results:
         owner=Owner(kind="person", id=by.actor.subject) if taken else unit(state),
     )
     facts = Scope(terms.network, c.severity, c.category, c.channel)
-    yield from promises.begin(state, "reported", by, facts, priority=c.priority)
+    yield from promises.begin(state, "reported", by, facts, priority=c.priority, once=True)
 
 
 def triage(state: RepairState, c: TriageRepair, by: By) -> Results:
@@ -211,17 +180,14 @@ def triage(state: RepairState, c: TriageRepair, by: By) -> Results:
         return
     facts = Scope(terms.network, c.severity, c.category, state.channel)
     for o in state.commitments:
-        if not promises.applies(promises.terms_of(state.policy, o), facts):
+        if not promises.applies(promises.terms_of(state.rules, o), facts):
             yield from commitments.cancel(o, by.at, "retriaged")
-    yield from promises.begin(state, "reported", by, facts, since=state.reported_at)
+    yield from promises.begin(state, "reported", by, facts, since=state.reported_at, once=True)
 
 
 def passed(state: RepairState, c: DeadlinePassed, by: By) -> Results:
     """Everything that is due at or before the deadline, in order of its time."""
-    due: list[RepairEvents | CommitmentEvents] = []
-    idle = unowned_since(state)
-    for o in state.commitments:
-        due += commitments.due_events(o, promises.terms_of(state.policy, o), by.at, idle)
+    due: list[RepairEvents | SharedEvents] = [*casework.passed(state, by.at)]
     visit = state.appointment
     if visit and _misses(state) and visit.end <= by.at:
         due.append(AppointmentMissed(at=visit.end, start=visit.start, end=visit.end))
@@ -237,31 +203,18 @@ def next_deadline(state: RepairState) -> datetime | None:
     """When the case next needs the clock (UTC), or None: it then waits for somebody."""
     if state.stage in ENDED or state.stage == Stage.UNREPORTED:
         return None
-    idle = unowned_since(state)
-    times = [commitments.next_deadline(c, idle) for c in state.commitments]
-    if state.appointment and _misses(state):
-        times.append(state.appointment.end)
-    times += (state.pause_ends, state.wait_until)
-    return min([t for t in times if t is not None], default=None)
+    return casework.next_deadline(state, *_others(state))
 
 
 def last_together(state: RepairState, first: datetime, limit: datetime) -> datetime:
-    """The last deadline, up to `limit`, that can be decided together with the first (UTC).
+    """The last deadline, up to `limit`, that can be decided together with the first (UTC)."""
+    return casework.last_together(state, first, limit, *_others(state))
 
-    Breaches and rungs of promises change nothing but themselves. The other deadlines change what
-    is due after them, so each is the last of its decision.
-    """
-    times = [state.pause_ends, state.wait_until]
-    if state.appointment and _misses(state):
-        times.append(state.appointment.end)
-    limit = min((t for t in times if t is not None and t <= limit), default=limit)
-    idle = unowned_since(state)
-    last = limit if limit in times else first
-    for c in state.commitments:
-        for when in commitments.deadlines(c, idle):
-            if last < when <= limit:
-                last = when
-    return last
+
+def _others(state: RepairState) -> tuple[datetime | None, ...]:
+    """Deadlines beside those of the promises."""
+    missed = state.appointment.end if state.appointment and _misses(state) else None
+    return (missed, state.pause_ends, state.wait_until)
 
 
 def _misses(state: RepairState) -> bool:
@@ -276,53 +229,22 @@ def _misses(state: RepairState) -> bool:
 
 def summary(state: RepairState) -> CaseSummary:
     """The case as the read models show it."""
-    owner = owner_of(state)
-    running = [c.due for c in state.commitments if c.state == "running"]
-    return CaseSummary(
+    return casework.summary(
+        state,
         kind="repair",
         stage=state.stage,
-        final=state.stage in ENDED and not state.requests,
-        owner_kind=owner.kind if owner else None,
-        owner=owner.id if owner else None,
-        district=state.district,
+        ended=state.stage in ENDED,
+        opened_at=state.reported_at,
+        next_deadline_at=next_deadline(state),
         category=state.category,
         severity=state.severity,
-        priority=state.priority,
-        opened_at=state.reported_at,
-        closed_at=state.closed_at,
-        next_due_at=min(running, default=None),
-        next_deadline_at=next_deadline(state),
-        commitments=tuple(
-            CommitmentSummary(
-                id=c.id,
-                name=c.name,
-                rule=c.rule,
-                state=c.state,
-                start=c.start,
-                due=c.due,
-                met_at=c.met_at,
-                ended_at=c.ended_at,
-                fired=c.fired,
-            )
-            for c in state.commitments
-        ),
     )
 
 
 def story(state: RepairState) -> str:
     """The case in a few lines of Markdown, for Temporal's own UI. Times are UTC."""
-    owner = owner_of(state)
-    deadline = next_deadline(state)
-    lines = [
-        f"**{state.stage}** {state.category}, {state.severity}, district {state.district}",
-        f"- owner: {owner.kind} {owner.id}" if owner else "- not reported yet",
-        *(
-            f"- {c.name} ({c.rule}): {c.state}, due {c.due:%Y-%m-%d %H:%M}"
-            for c in state.commitments
-        ),
-        f"- wakes at {deadline:%Y-%m-%d %H:%M}" if deadline else "- waits for somebody, or is done",
-    ]
-    return "\n".join(lines)
+    headline = f"**{state.stage}** {state.category}, {state.severity}, district {state.district}"
+    return casework.story(state, headline, next_deadline(state))
 
 
 DECIDERS: Mapping[type[Command], Callable[[RepairState, Any, By], Results]] = {
@@ -333,8 +255,8 @@ DECIDERS: Mapping[type[Command], Callable[[RepairState, Any, By], Results]] = {
     AcceptJob: visits.accept_job,
     DeclineJob: visits.decline_job,
     ReassignJob: visits.reassign_job,
-    TakeCase: visits.take_case,
-    HandOverCase: visits.hand_over,
+    TakeCase: casework.take_case,
+    HandOverCase: casework.hand_over,
     BookAppointment: visits.book_appointment,
     MoveAppointment: visits.move_appointment,
     RecordArrival: visits.record_arrival,
@@ -368,3 +290,13 @@ DECIDERS: Mapping[type[Command], Callable[[RepairState, Any, By], Results]] = {
     DeadlinePassed: passed,
     RecordAnswer: links.record_answer,
 }
+RULEBOOK = casework.Rulebook[RepairState](
+    opening="ReportRepair",
+    unopened="There is no such case yet; report the repair first.",
+    opened_already="This case is reported already; report another fault under a new case.",
+    deciders=DECIDERS,
+    allowed=allowed,
+    possible=possible,
+    begun_at=_begun_at,
+    evolve=evolve,
+)

@@ -5,11 +5,12 @@ from datetime import date, datetime
 
 from lifecycles import commitments, promises
 from lifecycles.calendars import local
+from lifecycles.casework import unit
 from lifecycles.decisions import By, No
 from lifecycles.repair_evolve import staying
-from lifecycles.repair_stages import CLOSING, unit
+from lifecycles.repair_stages import CLOSING, scope
 from schemas.base import Code, Owner
-from schemas.commitments import CommitmentEvents
+from schemas.case import SharedEvents
 from schemas.repair import (
     CallbackDue,
     CallbackRecorded,
@@ -46,8 +47,8 @@ from schemas.repair import (
     TransferReturned,
 )
 
-Events = Iterator[RepairEvents | CommitmentEvents]
-Results = Iterator[RepairEvents | CommitmentEvents | No]
+Events = Iterator[RepairEvents | SharedEvents]
+Results = Iterator[RepairEvents | SharedEvents | No]
 
 
 def complete(state: RepairState, c: CompleteRepair, by: By) -> Results:
@@ -104,7 +105,7 @@ def follow_up(state: RepairState, by: By) -> Events:
     parties = tuple(f.party for f in state.follow_ups)
     if parties:
         yield CallbackDue(at=by.at, parties=parties)
-        yield from promises.begin(state, "fixed", by, promises.scope(state))
+        yield from promises.begin(state, "fixed", by, scope(state))
     else:
         yield RepairClosed(at=by.at)
 
@@ -162,7 +163,7 @@ def reopen(state: RepairState, c: ReopenCase, by: By) -> Results:
 def _reopen(state: RepairState, reason: Code, owner: Owner, by: By) -> Events:
     yield RepairReopened(at=by.at, reason=reason, owner=owner, rework=state.rework + 1)
     for c in state.commitments:
-        if c.outstanding and promises.terms_of(state.policy, c).ends == "followed_up":
+        if c.outstanding and promises.terms_of(state.rules, c).ends == "followed_up":
             yield from commitments.cancel(c, by.at, "reopened")
     yield from promises.restore(state, by, "reopened", promises.owed_again(state))
 

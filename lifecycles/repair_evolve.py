@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any, assert_never
 
-from lifecycles import commitments
+from lifecycles import casework
+from lifecycles.casework import ask, owned
 from lifecycles.changes import changed
 from schemas.base import Owner, Ownership
-from schemas.commitments import CommitmentEvent, CommitmentEvents
-from schemas.envelope import CaseRequest, Json
+from schemas.case import SharedEvents
+from schemas.envelope import Json, SatisfactionAnswer
 from schemas.repair import (
     AccessFailed,
     Adopted,
@@ -40,7 +41,6 @@ from schemas.repair import (
     LinkRequested,
     MergeRequested,
     NoFaultReported,
-    OwnerChanged,
     PartsArrived,
     PartsRequested,
     PartsShipped,
@@ -61,7 +61,6 @@ from schemas.repair import (
     ReportAdopted,
     ReportReleased,
     ReportSplit,
-    RequestAnswered,
     SiteMadeSafe,
     Stage,
     TransferReturned,
@@ -71,10 +70,10 @@ from schemas.repair import (
 )
 
 
-def evolve(state: RepairState, event: RepairEvents | CommitmentEvents) -> RepairState:
+def evolve(state: RepairState, event: RepairEvents | SharedEvents) -> RepairState:
     """The state after `event`."""
-    if isinstance(event, CommitmentEvent):
-        return changed(state, commitments=commitments.evolve(state.commitments, event))
+    if isinstance(event, SharedEvents):
+        return casework.evolve(state, event)
     return changed(state, **_update(state, event))
 
 
@@ -111,14 +110,14 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
         case JobAccepted():
             return {
                 "stage": Stage.ACCEPTED,
-                **_owned(s, Owner(kind="person", id=e.crew), e.at),
+                **owned(s, Owner(kind="person", id=e.crew), e.at),
             }
         case JobDeclined():
             return {
                 "stage": Stage.TRIAGED,
                 "crew": None,
                 "dispatched_at": None,
-                **_owned(s, e.owner, e.at),
+                **owned(s, e.owner, e.at),
             }
         case JobReassigned():
             return {
@@ -128,10 +127,8 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
                 "arrived_at": None,
                 "wait_until": None,
                 **_UNPAUSED,
-                **_owned(s, e.owner, e.at),
+                **owned(s, e.owner, e.at),
             }
-        case OwnerChanged():
-            return _owned(s, e.owner, e.at)
         case AppointmentBooked() | AppointmentMoved():
             back = {"stage": s.stage_before, **_UNPAUSED} if s.stage == Stage.PAUSED else {}
             return {
@@ -200,6 +197,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
         case CallbackRecorded():
             return {
                 "unhappy": s.unhappy + (e.result == "not_satisfied"),
+                "answers": (*s.answers, _answer(s, e)) if e.done else s.answers,
                 "follow_ups": tuple(
                     FollowUp(party=f.party, attempts=e.attempt, result=e.result if e.done else None)
                     if f.party == e.party
@@ -232,7 +230,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
                 "rework": e.rework,
                 "follow_ups": tuple(FollowUp(party=f.party) for f in s.follow_ups),
                 **_NO_PARTS,
-                **_owned(s, e.owner, e.at),
+                **owned(s, e.owner, e.at),
             }
         case RepairTransferred():
             return {
@@ -252,12 +250,12 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
                 "stage_before": None,
                 "transferred_to": None,
                 "closed_at": None,
-                **_owned(s, e.owner, e.at),
+                **owned(s, e.owner, e.at),
             }
         case MergeRequested():
-            return _ask(s, e.case, _adoption(s, "merge"))
+            return ask(s, e.case, _adoption(s, "merge"))
         case LinkRequested():
-            return _ask(s, e.fault, _adoption(s, "link"))
+            return ask(s, e.fault, _adoption(s, "link"))
         case FaultLinked():
             return {"linked_to": e.fault}
         case ReportSplit():
@@ -267,8 +265,8 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
                 else {}
             )
             return {
-                **_ask(s, e.case, ReleaseReport(case=s.case_id).model_dump(mode="json")),
-                **_owned(s, e.owner, e.at),
+                **ask(s, e.case, ReleaseReport(case=s.case_id).model_dump(mode="json")),
+                **owned(s, e.owner, e.at),
                 **back,
                 "merged_into": None,
                 "linked_to": None,
@@ -276,7 +274,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
         case ReleaseRequested():
             release = ReleaseReport(case=s.case_id).model_dump(mode="json")
             linked = {"linked_to": None} if s.linked_to == e.case else {}
-            return {**_ask(s, e.case, release), **linked}
+            return {**ask(s, e.case, release), **linked}
         case ReportAdopted():
             parties = e.parties if e.how == "merge" else ()
             taken = Adopted(case=e.case, how=e.how, reported_at=e.reported_at, parties=parties)
@@ -292,7 +290,7 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
         case LinkedCaseTold():
             told = RecordFaultCleared(fault=s.case_id, cleared_at=e.cleared_at)
             rest = tuple(a for a in s.adopted if a.case != e.case)
-            return {**_ask(s, e.case, told.model_dump(mode="json")), "adopted": rest}
+            return {**ask(s, e.case, told.model_dump(mode="json")), "adopted": rest}
         case FaultCleared():
             return {
                 "stage": Stage.FIXED,
@@ -302,8 +300,6 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
                 **_NO_PARTS,
                 **_UNPAUSED,
             }
-        case RequestAnswered():
-            return {"requests": tuple(r for r in s.requests if r.id != e.request)}
         case GuardPosted():
             return {"guard": e.guard, "guard_needed": False}
         case GuardRelieved():
@@ -347,15 +343,9 @@ def staying(s: RepairState, adopted: tuple[Adopted, ...]) -> tuple[FollowUp, ...
     return tuple(f for f in s.follow_ups if f.party in known)
 
 
-def _owned(s: RepairState, owner: Owner, at: datetime) -> dict[str, Any]:
-    """Exactly one owner at any time (ADM-1): a late fact never reaches behind the last change."""
-    since = max(at, s.owners[-1].since) if s.owners else at
-    return {"owners": (*s.owners, Ownership(owner=owner, since=since))}
-
-
-def _ask(s: RepairState, case: str, command: Json) -> dict[str, Any]:
-    request = CaseRequest(id=f"{s.case_id}/asks/{s.asked + 1}", case_id=case, command=command)
-    return {"requests": (*s.requests, request), "asked": s.asked + 1}
+def _answer(s: RepairState, e: CallbackRecorded) -> SatisfactionAnswer:
+    department = s.policy.department_of(s.district)
+    return SatisfactionAnswer(at=e.at, department=department, result=e.result)
 
 
 def _adoption(s: RepairState, how: str) -> Json:

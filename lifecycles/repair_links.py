@@ -8,9 +8,10 @@ cases that ask each other are both refused rather than both gone.
 from collections.abc import Iterator
 
 from lifecycles import promises, repair_ends
+from lifecycles.casework import BEGINNING, owner_of, unit
 from lifecycles.decisions import By, No
-from lifecycles.repair_stages import ACTIVE, BEGINNING, owner_of, unit
-from schemas.commitments import CommitmentEvents
+from lifecycles.repair_stages import ACTIVE
+from schemas.case import RequestAnswered, SharedEvents
 from schemas.envelope import RecordAnswer
 from schemas.repair import (
     AdoptionRefused,
@@ -31,11 +32,10 @@ from schemas.repair import (
     ReportAdopted,
     ReportReleased,
     ReportSplit,
-    RequestAnswered,
     SplitOut,
 )
 
-Results = Iterator[RepairEvents | CommitmentEvents | No]
+Results = Iterator[RepairEvents | SharedEvents | No]
 
 
 def merge_into(state: RepairState, c: MergeInto, by: By) -> Results:
@@ -103,7 +103,7 @@ def adopt_report(state: RepairState, c: AdoptReport, by: By) -> Results:
             lambda o: (
                 o.state in ("running", "paused")
                 and o.start > c.reported_at
-                and promises.terms_of(state.policy, o).starts == "reported"
+                and promises.terms_of(state.rules, o).starts == "reported"
             ),
             c.reported_at,
         )

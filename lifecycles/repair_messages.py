@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from schemas.commitments import BreachWithdrawn, CommitmentEvents, EscalationRaised
+from schemas.case import SharedEvents
+from schemas.commitments import BreachWithdrawn, EscalationRaised
 from schemas.envelope import Message
 from schemas.repair import (
     AccessFailed,
@@ -34,12 +35,12 @@ from schemas.repair import (
 Params = dict[str, str | int | None]
 
 
-def effects(state: RepairState, event: RepairEvents | CommitmentEvents) -> list[Message]:
+def effects(state: RepairState, event: RepairEvents | SharedEvents) -> list[Message]:
     """What the outside is to be told of an event; `state` is the case after the whole decision."""
     return list(_messages(state, event))
 
 
-def _messages(s: RepairState, e: RepairEvents | CommitmentEvents) -> Iterator[Message]:
+def _messages(s: RepairState, e: RepairEvents | SharedEvents) -> Iterator[Message]:
     match e:
         case EscalationRaised():
             yield _role(s, e.tell, "escalation", rule=e.rule, rung=e.rung, commitment=e.commitment)

@@ -1,9 +1,8 @@
 """Which repair command is allowed in which stage: the table that `decide` obeys."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
-from schemas.base import Owner
+from lifecycles.promises import Scope
 from schemas.repair import RepairState, Stage
 
 S = Stage
@@ -63,10 +62,6 @@ ALLOWED: Mapping[str, tuple[Stage, ...]] = {
 """A network fault may also be completed from any active stage: whoever clears it says only that."""
 
 
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""Nothing that is told of a case lies before it."""
-
-
 def allowed(state: RepairState, command: str) -> bool:
     """Whether the case's stage admits the command."""
     return state.stage in ALLOWED[command] or (
@@ -74,18 +69,6 @@ def allowed(state: RepairState, command: str) -> bool:
     )
 
 
-def owner_of(state: RepairState) -> Owner | None:
-    """Who answers for the case now (ADM-1); None only before it is reported."""
-    return state.owners[-1].owner if state.owners else None
-
-
-def unit(state: RepairState) -> Owner:
-    """The receiving unit: the owner until a person takes the case."""
-    return Owner(kind="unit", id=state.policy.repair.intake_unit)
-
-
-def unowned_since(state: RepairState) -> datetime | None:
-    """Since when no person has had the case; None while one has it. It then escalates faster."""
-    if not state.owners or state.owners[-1].owner.kind == "person":
-        return None
-    return state.owners[-1].since
+def scope(state: RepairState) -> Scope:
+    """The facts on which its promises depend."""
+    return Scope(state.network, state.severity, state.category, state.channel)

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from lifecycles import commitments, promises
+from lifecycles.casework import unit
 from lifecycles.commitments import Agreement
 from lifecycles.decisions import By, No
-from lifecycles.repair_stages import owner_of, unit
-from schemas.base import Code, Owner
+from lifecycles.repair_stages import scope
+from schemas.base import Code
+from schemas.case import SharedEvents
 from schemas.commitments import CommitmentEvents
 from schemas.repair import (
     AcceptJob,
@@ -23,7 +25,6 @@ from schemas.repair import (
     DispatchCrew,
     GuardPosted,
     GuardRelieved,
-    HandOverCase,
     Interruption,
     InterruptionAnnounced,
     JobAccepted,
@@ -31,7 +32,6 @@ from schemas.repair import (
     JobReassigned,
     MakeSafe,
     MoveAppointment,
-    OwnerChanged,
     PartsArrived,
     PartsRequested,
     PartsShipped,
@@ -49,13 +49,12 @@ from schemas.repair import (
     SiteMadeSafe,
     Stage,
     StartWork,
-    TakeCase,
     WorkPaused,
     WorkResumed,
     WorkStarted,
 )
 
-Results = Iterator[RepairEvents | CommitmentEvents | No]
+Results = Iterator[RepairEvents | SharedEvents | No]
 
 _FAR = timedelta(days=366)
 
@@ -69,7 +68,7 @@ def dispatch_crew(state: RepairState, c: DispatchCrew, by: By) -> Results:
     if state.channel in state.policy.repair.receipt_channels and c.receipt is None:
         yield No("Pass the order on against a signature and name it in `receipt` (WAT-2.9).")
     yield CrewDispatched(at=by.at, crew=c.crew, receipt=c.receipt)
-    yield from promises.reach(state, "dispatched", by)
+    yield from promises.reach(state, "dispatched", by, scope(state))
 
 
 def accept_job(state: RepairState, c: AcceptJob, by: By) -> Results:
@@ -95,20 +94,6 @@ def reassign_job(state: RepairState, c: ReassignJob, by: By) -> Results:
         yield from _not_before(state.paused_at, by, "it was paused")
         yield from _go_on(state, by)
     yield JobReassigned(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
-
-
-def take_case(state: RepairState, _: TakeCase, by: By) -> Results:
-    owner = owner_of(state)
-    if owner and owner.kind == "person" and owner.id == by.actor.subject:
-        return
-    taker = Owner(kind="person", id=by.actor.subject)
-    yield OwnerChanged(at=by.at, owner=taker, reason="taken")
-
-
-def hand_over(state: RepairState, c: HandOverCase, by: By) -> Results:
-    if c.to == owner_of(state):
-        return
-    yield OwnerChanged(at=by.at, owner=c.to, reason=c.reason)
 
 
 def book_appointment(state: RepairState, c: BookAppointment, by: By) -> Results:
@@ -150,7 +135,7 @@ def record_arrival(state: RepairState, c: RecordArrival, by: By) -> Results:
         yield GuardRelieved(at=by.at, guard=state.guard)
     # Where nobody was posted yet, the crew itself guards the site from now on (WAT-1.5c).
     yield from promises.meet(state, "guarded", by)
-    yield from promises.reach(state, "arrived", by)
+    yield from promises.reach(state, "arrived", by, scope(state))
 
 
 def record_no_access(state: RepairState, c: RecordNoAccess, by: By) -> Results:
@@ -168,7 +153,7 @@ def record_no_access(state: RepairState, c: RecordNoAccess, by: By) -> Results:
         attempt=attempt,
         wait_until=by.at + rules.no_access_wait if last else None,
     )
-    for event in promises.reach(state, "arrived", by):
+    for event in promises.reach(state, "arrived", by, scope(state)):
         state = _with(state, event)
         yield event
     if state.stage != Stage.PAUSED and ABSENT in rules.pause_reasons:
@@ -180,7 +165,7 @@ def make_safe(state: RepairState, c: MakeSafe, by: By) -> Results:
         return
     yield from _not_before(state.arrived_at, by, "the crew arrived")
     yield SiteMadeSafe(at=by.at, evidence=c.evidence)
-    yield from promises.reach(state, "made_safe", by)
+    yield from promises.reach(state, "made_safe", by, scope(state))
 
 
 def start_work(state: RepairState, _: StartWork, by: By) -> Results:
@@ -207,7 +192,7 @@ def resume_work(state: RepairState, _: ResumeWork, by: By) -> Results:
     yield from _go_on(state, by)
 
 
-def pause_expired(state: RepairState, by: By) -> Iterator[RepairEvents | CommitmentEvents]:
+def pause_expired(state: RepairState, by: By) -> Iterator[RepairEvents | SharedEvents]:
     """The pause lasted as long as the policy allows: the time runs again."""
     yield WorkResumed(at=by.at, expired=True)
     yield from _resumed(state, by)
@@ -218,7 +203,7 @@ def request_parts(state: RepairState, c: RequestParts, by: By) -> Results:
         return
     yield PartsRequested(at=by.at, parts=c.parts, stock=c.stock)
     milestone = "parts_local" if c.stock == "local" else "parts_elsewhere"
-    yield from promises.reach(state, milestone, by)
+    yield from promises.reach(state, milestone, by, scope(state))
 
 
 def parts_shipped(state: RepairState, c: RecordPartsShipped, by: By) -> Results:
@@ -226,7 +211,7 @@ def parts_shipped(state: RepairState, c: RecordPartsShipped, by: By) -> Results:
         return
     yield from _parts_wanted(state)
     yield PartsShipped(at=by.at, waybill=c.waybill)
-    yield from promises.reach(state, "parts_shipped", by)
+    yield from promises.reach(state, "parts_shipped", by, scope(state))
 
 
 def parts_arrived(state: RepairState, _: RecordPartsArrived, by: By) -> Results:
@@ -239,7 +224,7 @@ def post_guard(state: RepairState, c: PostGuard, by: By) -> Results:
     if state.guard == c.guard:
         return
     yield GuardPosted(at=by.at, guard=c.guard)
-    yield from promises.reach(state, "guarded", by)
+    yield from promises.reach(state, "guarded", by, scope(state))
 
 
 def announce_interruption(state: RepairState, c: AnnounceInterruption, by: By) -> Results:
@@ -309,16 +294,16 @@ def _agreed(
         for event in _resumed(state, by):
             state = _with(state, event)
             yield event
-    clock = promises.timing(state.policy, state.priority)
+    clock = promises.timing(state)
     for o in state.commitments:
-        terms = promises.terms_of(state.policy, o)
+        terms = promises.terms_of(state.rules, o)
         if terms.by_appointment:
             yield from commitments.agree(o, terms, clock, by.at, agreed, by.id)
 
 
 def _pause(
     state: RepairState, reason: Code, evidence: str, by: By
-) -> Iterator[RepairEvents | CommitmentEvents]:
+) -> Iterator[RepairEvents | SharedEvents]:
     terms = state.policy.repair.pause_reasons[reason]
     yield WorkPaused(at=by.at, reason=reason, evidence=evidence, until=by.at + terms.longest)
     for c in state.commitments:
@@ -326,19 +311,19 @@ def _pause(
             yield from commitments.pause(c, by.at, reason, evidence, by.id)
 
 
-def _go_on(state: RepairState, by: By) -> Iterator[RepairEvents | CommitmentEvents]:
+def _go_on(state: RepairState, by: By) -> Iterator[RepairEvents | SharedEvents]:
     yield WorkResumed(at=by.at, expired=False)
     yield from _resumed(state, by)
 
 
 def _resumed(state: RepairState, by: By) -> Iterator[CommitmentEvents]:
-    clock = promises.timing(state.policy, state.priority)
+    clock = promises.timing(state)
     for c in state.commitments:
         if c.state == "paused":
-            yield commitments.resume(c, promises.terms_of(state.policy, c), clock, by.at)
+            yield commitments.resume(c, promises.terms_of(state.rules, c), clock, by.at)
 
 
-def _with(state: RepairState, event: RepairEvents | CommitmentEvents) -> RepairState:
+def _with(state: RepairState, event: RepairEvents | SharedEvents) -> RepairState:
     """The state after a commitment's event, for what the same decision says next."""
     if isinstance(event, CommitmentEvents):
         return state.model_copy(

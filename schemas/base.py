@@ -21,7 +21,10 @@ def _utc(value: datetime) -> datetime:
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
 """An instant. Any time zone is accepted, UTC is kept; a naive time is refused."""
 
-CaseId = Annotated[str, StringConstraints(pattern=r"^(repair|complaint|arrears)-[a-z0-9-]{1,60}$")]
+CaseId = Annotated[
+    str,
+    StringConstraints(pattern=r"^(repair|complaint|arrears|conduct|satisfaction)-[a-z0-9-]{1,60}$"),
+]
 """A case's name: also its workflow id and its stream. Opaque, never personal."""
 
 PartyId = Annotated[str, StringConstraints(pattern=r"^party-[a-z0-9-]{1,60}$")]

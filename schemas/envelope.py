@@ -3,6 +3,7 @@
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
+from schemas.approvals import Approval
 from schemas.base import (
     Actor,
     CaseId,
@@ -89,6 +90,8 @@ class CaseRequest(Value):
     """Also the command id in the other case."""
     case_id: CaseId
     command: Json
+    opens: bool = False
+    """Whether the other case is opened by this, under the asker's policy, if there is none yet."""
 
 
 class CaseAnswer(Value):
@@ -112,6 +115,20 @@ class CommitmentSummary(Value):
     fired: int
 
 
+class ApprovalSummary(Approval):
+    """An approval as the read model shows it."""
+
+    due: UtcTime
+
+
+class SatisfactionAnswer(Value):
+    """What came of asking a customer (回访), and which department it tells of."""
+
+    at: UtcTime
+    department: Subject
+    result: Literal["satisfied", "not_satisfied", "unreachable", "no_consent"]
+
+
 class CaseSummary(Value):
     """A case as the read models show it; written with the events that made it so."""
 
@@ -132,6 +149,8 @@ class CaseSummary(Value):
     next_deadline_at: UtcTime | None
     """When the case wakes by itself."""
     commitments: tuple[CommitmentSummary, ...]
+    approvals: tuple[ApprovalSummary, ...] = ()
+    answers: tuple[SatisfactionAnswer, ...] = ()
 
 
 class Decision(Value):

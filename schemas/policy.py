@@ -1,17 +1,21 @@
 """A policy: one organisation's figures and ladders, pinned to a case when it opens."""
 
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from schemas.base import Code, RuleId, Subject, Value
+from schemas.approvals import Silence
+from schemas.base import Code, Role, RuleId, Subject, Value
 from schemas.calendar import Calendar
-from schemas.commitments import LONGEST, CommitmentTerms
+from schemas.commitments import LONGEST, Basis, CommitmentTerms, RungTerms
 
 Length = Annotated[timedelta, Field(gt=timedelta(0), le=LONGEST)]
 Percent = Annotated[int, Field(ge=1, le=100)]
-Channel = Literal["phone", "counter", "app", "patrol", "meter_reader", "service", "filing"]
+Channel = Literal[
+    "phone", "counter", "app", "letter", "patrol", "meter_reader", "service", "filing"
+]
 Severity = Literal["minor", "common", "major", "hazard"]
 ContactField = Literal["name", "address", "phone"]
 
@@ -29,6 +33,39 @@ Milestone = Literal[
     "followed_up",
 ]
 """What starts or keeps a repair's commitments."""
+
+ComplaintMilestone = Literal[
+    "registered",
+    "handed_over",
+    "acknowledged",
+    "returned",
+    "arbitrated",
+    "upheld",
+    "apologised",
+    "answered",
+    "followed_up",
+    "dissatisfied",
+    "reviewed",
+    "appealed",
+    "appeal_decided",
+    "declined",
+    "referred",
+]
+ConductMilestone = Literal[
+    "measure_due",
+    "measure_taken",
+    "breach_found",
+    "breach_judged",
+    "redress_due",
+    "redress_made",
+]
+SatisfactionMilestone = Literal["carded", "improved"]
+
+Gravity = Literal["light", "serious"]
+"""Of a breach: a warning at first, or an investigation at once (WIN-2.5.1, WIN-2.5.2)."""
+Outcome = Literal["upheld", "partly_upheld", "not_upheld"]
+Cause = Literal["carelessness", "breach_of_rules", "circumstances"]
+"""Why a complaint was justified; only the first two are the person's (WAT-3.2a)."""
 
 
 class CategoryTerms(Value):
@@ -70,12 +107,110 @@ class FollowUpTerms(Value):
     supervisor: Subject
 
 
-class RepairPolicy(Value):
-    """How this organisation handles repairs."""
+class ApprovalTerms(Value):
+    """A decision that a role must take, as the organisation's policy words it."""
+
+    role: Role
+    rule: RuleId
+    duration: Length
+    basis: Basis = "clock"
+    ladder: tuple[RungTerms, ...] = ()
+    silence: Silence = "escalate"
+    """What it means when nobody decides in time (ADM-7)."""
+    escalates_to: Role | None = None
+    """The role above; needed where silence escalates, and told of every *no* (ADM-5)."""
+    needed: Annotated[int, Field(ge=1, le=2)] = 1
+    """How many different people must say yes."""
+    exclude: tuple[Code, ...] = ()
+    """Who else cannot give it, by the part they play in the case, such as `investigator`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ApprovalTerms":
+        if self.silence == "escalate" and self.escalates_to is None:
+            raise ValueError("silence escalates: say to which role in escalates_to")
+        return self
+
+
+class CaseRules(Value):
+    """What a policy says of every kind of case."""
+
+    milestones: ClassVar[tuple[str, ...]] = ()
+    """What starts or keeps commitments of this kind of case."""
+    asks: ClassVar[tuple[str, ...]] = ()
+    """The kinds of approval that this kind of case asks for."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """The parts that people play in it, for an approval's `exclude`."""
 
     intake_unit: Subject
     """Owns a case until a person takes it."""
     commitments: tuple[CommitmentTerms, ...]
+    pause_reasons: dict[Code, PauseTerms] = Field(default_factory=dict[Code, PauseTerms])
+    approvals: dict[Code, ApprovalTerms] = Field(default_factory=dict[Code, ApprovalTerms])
+    hasten: HastenTerms = HastenTerms()
+
+    @cached_property
+    def terms(self) -> dict[tuple[str, str], CommitmentTerms]:
+        """The commitments by name and rule, those of approvals included."""
+        promised = {(terms.name, terms.rule): terms for terms in self.commitments}
+        for kind, terms in self.approvals.items():
+            promised[f"approve-{kind}", terms.rule] = CommitmentTerms(
+                name=f"approve-{kind}",
+                rule=terms.rule,
+                duration=terms.duration,
+                basis=terms.basis,
+                starts="approval_requested",
+                ends="approval_decided",
+                ladder=terms.ladder,
+            )
+        return promised
+
+    @model_validator(mode="after")
+    def _check(self) -> "CaseRules":
+        if wrong := self.wrong():
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def wrong(self) -> list[str]:
+        """Everything in which its parts contradict each other."""
+        wrong: list[str] = []
+        promised = [(terms.name, terms.rule) for terms in self.commitments]
+        wrong += [
+            f"commitment {name} and rule {rule} stand twice"
+            for (name, rule) in dict.fromkeys(promised)
+            if promised.count((name, rule)) > 1
+        ]
+        names = {name for name, _ in promised}
+        for reason, terms in self.pause_reasons.items():
+            wrong += [
+                f"pause reason {reason} stops an unknown commitment: {name}"
+                for name in terms.pauses
+                if name not in names
+            ]
+        for terms in self.commitments:
+            wrong += [
+                f"commitment {terms.name} names an unknown milestone;"
+                f" known: {', '.join(self.milestones)}"
+                for milestone in (terms.starts, terms.ends)
+                if milestone not in self.milestones
+            ]
+            if terms.name.startswith("approve-"):
+                wrong.append("commitments of approvals are named by the approval: choose another")
+        if set(self.approvals) != set(self.asks):
+            wrong.append(f"approvals must be just these: {', '.join(self.asks) or 'none'}")
+        for kind, terms in self.approvals.items():
+            wrong += [
+                f"approval {kind} excludes an unknown part; known: {', '.join(self.parts)}"
+                for part in terms.exclude
+                if part not in self.parts
+            ]
+        return wrong
+
+
+class RepairPolicy(CaseRules):
+    """How this organisation handles repairs."""
+
+    milestones: ClassVar[tuple[str, ...]] = get_args(Milestone)
+
     categories: dict[Code, CategoryTerms]
     required_contact: dict[Channel, tuple[ContactField, ...]]
     """What must be on record (in the vault) per channel (KUN-5.5.1)."""
@@ -83,8 +218,6 @@ class RepairPolicy(Value):
     """Channels through which a customer reports: they need a party."""
     receipt_channels: tuple[Channel, ...] = ()
     """Channels whose orders are passed on against a signature (WAT-2.9)."""
-    pause_reasons: dict[Code, PauseTerms]
-    hasten: HastenTerms = HastenTerms()
     inspect: tuple[Severity, ...] = ()
     """Severities whose repair is inspected before it counts as done."""
     follow_up: FollowUpTerms
@@ -101,38 +234,112 @@ class RepairPolicy(Value):
     slip_copies: tuple[Code, ...] = ("crew",)
     """Who gets a part of the dispatch slip (PROP-1.2): crew, office, customer."""
 
-    @model_validator(mode="after")
-    def _check(self) -> "RepairPolicy":
-        wrong: list[str] = []
-        names = [t.name for t in self.commitments]
-        known = set(names)
-        wrong += [
-            f"commitment {name} and rule {rule} stand twice"
-            for (name, rule) in dict.fromkeys((t.name, t.rule) for t in self.commitments)
-            if sum(t.name == name and t.rule == rule for t in self.commitments) > 1
-        ]
-        for reason, terms in self.pause_reasons.items():
-            wrong += [
-                f"pause reason {reason} stops an unknown commitment: {name}"
-                for name in terms.pauses
-                if name not in known
-            ]
-        milestones = get_args(Milestone)
+    def wrong(self) -> list[str]:
+        wrong = super().wrong()
         for terms in self.commitments:
-            wrong += [
-                f"commitment {terms.name} names an unknown milestone;"
-                f" known: {', '.join(milestones)}"
-                for milestone in (terms.starts, terms.ends)
-                if milestone not in milestones
-            ]
             wrong += [
                 f"commitment {terms.name} names an unknown category: {category}"
                 for category in terms.categories or ()
                 if category not in self.categories
             ]
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+        return wrong
+
+
+class ComplaintCategory(Value):
+    """One kind of complaint."""
+
+    department: Subject | None = None
+    """Who usually answers it; None: whoever screens it decides."""
+    gravity: Gravity = "light"
+
+
+class ExtensionTerms(Value):
+    """More time for the answer, which somebody must approve."""
+
+    longest: Length
+    """At most so much later than it was first due."""
+    most: Annotated[int, Field(ge=1, le=5)] = 1
+    """So often in one complaint."""
+
+
+class ComplaintPolicy(CaseRules):
+    """How this organisation handles complaints."""
+
+    milestones: ClassVar[tuple[str, ...]] = get_args(ComplaintMilestone)
+    asks: ClassVar[tuple[str, ...]] = ("extension",)
+    parts: ClassVar[tuple[str, ...]] = ("owner", "investigator", "superior")
+
+    categories: dict[Code, ComplaintCategory]
+    departments: tuple[Subject, ...]
+    """Those that may be given a complaint to answer."""
+    required_contact: dict[Channel, tuple[ContactField, ...]]
+    """What must be on record (in the vault) per channel, unless anonymous (KUN-5.4.1)."""
+    superiors_barred: bool = True
+    """Whether those whom an accused reports to are as little allowed to judge as the accused."""
+    returns_limit: Annotated[int, Field(ge=0, le=9)] = 2
+    """So often a department may give it back; then a supervisor decides whose it is."""
+    extension: ExtensionTerms
+    appeal_within: Length
+    """Dissatisfied with the answer, the complainant may go to the level above (WIN-3.4.3)."""
+    follow_up: FollowUpTerms
+    next_level: Subject
+    """The role that is told of a *no* (ADM-5) and decides appeals."""
+
+    def wrong(self) -> list[str]:
+        wrong = super().wrong()
+        for name, terms in self.categories.items():
+            if terms.department is not None and terms.department not in self.departments:
+                wrong.append(f"category {name} names an unknown department")
+        for terms in self.commitments:
+            wrong += [
+                f"commitment {terms.name} names an unknown category: {category}"
+                for category in terms.categories or ()
+                if category not in self.categories
+            ]
+        return wrong
+
+
+class ConductPolicy(CaseRules):
+    """What follows for a member of staff from complaints that are upheld."""
+
+    milestones: ClassVar[tuple[str, ...]] = get_args(ConductMilestone)
+    asks: ClassVar[tuple[str, ...]] = ("reassignment",)
+    parts: ClassVar[tuple[str, ...]] = ("superior",)
+
+    counts: tuple[Outcome, ...] = ("upheld",)
+    """Which findings are a strike."""
+    counts_from: Literal["conduct", "decision"]
+    """Which day starts a strike's time: that of the conduct, or that of the final decision."""
+    window_months: Annotated[int, Field(ge=1, le=120)] = 12
+    """How long a strike counts, in calendar months (WAT-3.2b)."""
+    strikes: Annotated[int, Field(ge=2, le=10)] = 3
+    """So many within the window propose a reassignment (WAT-3.2b)."""
+    mark_causes: tuple[Cause, ...] = ("carelessness", "breach_of_rules")
+    """Causes for which a black mark goes on the board (WAT-3.2a)."""
+    measures: Annotated[tuple[Code, ...], Field(min_length=1)]
+    """What follows the first, second, … light breach in the window (WIN-2.5.1); then the last."""
+    penalties: Annotated[tuple[Code, ...], Field(min_length=1)]
+    """What the investigation of a serious breach may end in (WIN-2.5.2)."""
+    reply_within: Length
+    """How long the person has to reply to a proposed reassignment."""
+    next_level: Subject
+    """The role that is told of a *no* (ADM-5)."""
+
+
+class SatisfactionPolicy(CaseRules):
+    """How satisfaction is measured and what follows from it (CNPC-2.5, GAS-3.4)."""
+
+    milestones: ClassVar[tuple[str, ...]] = get_args(SatisfactionMilestone)
+    asks: ClassVar[tuple[str, ...]] = ("head_removal",)
+
+    departments: dict[Code, Subject] = Field(default_factory=dict[Code, Subject])
+    """Which department answers for a district's repairs; the repairs' intake unit if none."""
+    target: Percent = 90
+    """The satisfied among those who answered, in percent (CNPC-2.5)."""
+    fewest: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """A department with fewer answers in a year is not ranked."""
+    sample: Percent = 10
+    """How many of a day's follow-ups are drawn for a call by the office, in percent (KUN-5.3.6)."""
 
 
 class Policy(Value):
@@ -145,3 +352,11 @@ class Policy(Value):
     """Rules of the ledger that the file obeys beyond those its commitments name."""
     calendar: Calendar
     repair: RepairPolicy
+    complaint: ComplaintPolicy | None = None
+    conduct: ConductPolicy | None = None
+    satisfaction: SatisfactionPolicy | None = None
+
+    def department_of(self, district: str | None) -> str:
+        """Who answers for the repairs of a district."""
+        known = self.satisfaction.departments if self.satisfaction else {}
+        return known.get(district or "", self.repair.intake_unit)

@@ -12,18 +12,16 @@ from schemas.base import (
     Command,
     CommandId,
     Event,
-    Organisation,
     Owner,
-    Ownership,
     PartyId,
     Reference,
     Subject,
     UtcTime,
     Value,
 )
-from schemas.commitments import Commitment, CommitmentEvents
-from schemas.envelope import CaseRequest, DeadlinePassed, RecordAnswer
-from schemas.policy import Channel, ContactField, Policy, Severity
+from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
+from schemas.envelope import DeadlinePassed, RecordAnswer
+from schemas.policy import Channel, ContactField, RepairPolicy, Severity
 
 
 class Stage(StrEnum):
@@ -117,20 +115,6 @@ class ReassignJob(Command):
 
     type: Literal["ReassignJob"] = "ReassignJob"
     crew: Subject
-    reason: Code
-
-
-class TakeCase(Command):
-    """The actor takes the case: first-contact responsibility (首问负责制, KUN-5.2.2)."""
-
-    type: Literal["TakeCase"] = "TakeCase"
-
-
-class HandOverCase(Command):
-    """The owner hands the case to somebody else, explicitly and on record (KUN-5.2.2)."""
-
-    type: Literal["HandOverCase"] = "HandOverCase"
-    to: Owner
     reason: Code
 
 
@@ -485,14 +469,6 @@ class JobReassigned(Event):
     owner: Owner
 
 
-class OwnerChanged(Event):
-    """The case was taken or handed over."""
-
-    type: Literal["OwnerChanged"] = "OwnerChanged"
-    owner: Owner
-    reason: Code
-
-
 class AppointmentBooked(Event):
     """A time was agreed with the customer."""
 
@@ -756,15 +732,6 @@ class FaultCleared(Event):
     fault: CaseId
 
 
-class RequestAnswered(Event):
-    """The other case answered."""
-
-    type: Literal["RequestAnswered"] = "RequestAnswered"
-    request: CommandId
-    accepted: bool
-    reasons: tuple[str, ...]
-
-
 class GuardPosted(Event):
     """Somebody stays on site."""
 
@@ -826,7 +793,6 @@ RepairEvents = (
     | JobAccepted
     | JobDeclined
     | JobReassigned
-    | OwnerChanged
     | AppointmentBooked
     | AppointmentMoved
     | AppointmentMissed
@@ -860,7 +826,6 @@ RepairEvents = (
     | ReportReleased
     | LinkedCaseTold
     | FaultCleared
-    | RequestAnswered
     | GuardPosted
     | GuardRelieved
     | InterruptionAnnounced
@@ -869,7 +834,7 @@ RepairEvents = (
     | DeclaredUnableToFix
     | RepairCancelled
 )
-RepairEvent = Annotated[RepairEvents | CommitmentEvents, Field(discriminator="type")]
+RepairEvent = Annotated[RepairEvents | SharedEvents, Field(discriminator="type")]
 
 
 # State
@@ -909,29 +874,20 @@ class Adopted(Value):
     """Customers of a merged case, who are called here; a linked one calls its own."""
 
 
-class RepairState(Value):
+class RepairState(CaseState[Stage]):
     """All that `decide` may consult."""
 
-    case_id: CaseId
-    organisation: Organisation
-    policy: Policy = Field(exclude=True, repr=False)
-    policy_hash: str
     stage: Stage = Stage.UNREPORTED
     stage_before: Stage | None = None
     """The stage to return to after a pause, a transfer or a split."""
     reported_at: datetime | None = None
-    closed_at: datetime | None = None
     channel: Channel | None = None
     category: Code = "unknown"
     severity: Severity = "common"
     network: bool = False
     asset: Reference | None = None
-    district: Code | None = None
     party: PartyId | None = None
-    priority: bool = False
     source: Reference | None = None
-    owners: tuple[Ownership, ...] = ()
-    commitments: tuple[Commitment, ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
     crew: Subject | None = None
     dispatched_at: datetime | None = None
@@ -956,6 +912,7 @@ class RepairState(Value):
     merged_into: CaseId | None = None
     linked_to: CaseId | None = None
     adopted: tuple[Adopted, ...] = ()
-    requests: tuple[CaseRequest, ...] = ()
-    """Asked of other cases and not yet answered."""
-    asked: int = 0
+
+    @property
+    def rules(self) -> RepairPolicy:
+        return self.policy.repair

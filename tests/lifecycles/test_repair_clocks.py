@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from lifecycles.casework import owner_of
 from lifecycles.commitments import attribution
-from lifecycles.repair_stages import owner_of
 from schemas.commitments import BreachWithdrawn
 from schemas.repair import Stage
 from tests.lifecycles.repair_cases import (
