@@ -1,0 +1,247 @@
+"""Satisfaction (满意度): samples, monthly figures, ranking; one register per organisation."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from schemas.approvals import ApprovalCommands, ApprovalEvents
+from schemas.base import CaseId, Command, Event, Owner, Reference, Subject, UtcTime, Value
+from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
+from schemas.envelope import DeadlinePassed, RecordAnswer
+from schemas.policy import SatisfactionPolicy
+
+REGISTER = "satisfaction-register"
+"""The one case of this kind in an organisation."""
+
+Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Year = Annotated[int, Field(ge=1970, le=9999)]
+BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
+"""Hundredths of a percent: 9_025 is 90.25 %."""
+
+
+class Stage(StrEnum):
+    """Where the register stands."""
+
+    UNOPENED = "Unopened"
+    AT_REST = "AtRest"
+    AWAITING = "Awaiting"
+    """A department must improve, or an approval is asked for."""
+
+
+class Tally(Value):
+    """What the customers of one department answered in a period."""
+
+    department: Subject
+    asked: Annotated[int, Field(ge=0)]
+    """Follow-ups that were carried to their end."""
+    answered: Annotated[int, Field(ge=0)]
+    satisfied: Annotated[int, Field(ge=0)]
+
+
+class Measured(Tally):
+    """A tally with its rate and the Wilson score interval at 95 %; None where nobody answered."""
+
+    rate: BasisPoints | None
+    low: BasisPoints | None
+    high: BasisPoints | None
+    on_target: bool | None
+    """Whether the rate reaches the policy's target (CNPC-2.5)."""
+
+
+# Commands
+
+
+class DrawSample(Command):
+    """Draw whom the office calls, of the follow-ups that became due (KUN-5.3.6)."""
+
+    type: Literal["DrawSample"] = "DrawSample"
+    since: UtcTime
+    until: UtcTime
+    population: tuple[CaseId, ...]
+    """The cases whose follow-up became due in that time."""
+    seed: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class ReportMonth(Command):
+    """Put a month's figures on record (CNPC-2.5); told again with other figures, they are new."""
+
+    type: Literal["ReportMonth"] = "ReportMonth"
+    month: Month
+    tallies: tuple[Tally, ...]
+
+
+class RankYear(Command):
+    """Rank the departments by a year's figures (GAS-3.4)."""
+
+    type: Literal["RankYear"] = "RankYear"
+    year: Year
+    tallies: tuple[Tally, ...]
+
+
+class RecordImprovement(Command):
+    """A department with a yellow card has improved."""
+
+    type: Literal["RecordImprovement"] = "RecordImprovement"
+    department: Subject
+    evidence: Reference
+
+
+SatisfactionCommand = Annotated[
+    DrawSample
+    | ReportMonth
+    | RankYear
+    | RecordImprovement
+    | TakeCase
+    | HandOverCase
+    | ApprovalCommands
+    | DeadlinePassed
+    | RecordAnswer,
+    Field(discriminator="type"),
+]
+
+
+# Events
+
+
+class RegisterOpened(Event):
+    """The organisation's satisfaction register begins."""
+
+    type: Literal["RegisterOpened"] = "RegisterOpened"
+    case: CaseId
+    policy: str
+    owner: Owner
+
+
+class SampleDrawn(Event):
+    """Who is called was drawn: of the population, those with the smallest SHA-256(seed/case)."""
+
+    type: Literal["SampleDrawn"] = "SampleDrawn"
+    since: UtcTime
+    until: UtcTime
+    seed: str
+    population: int
+    population_hash: str
+    """SHA-256, in hex, of the sorted case ids, one a line."""
+    drawn: tuple[CaseId, ...]
+
+
+class MonthReported(Event):
+    """A month's figures by department."""
+
+    type: Literal["MonthReported"] = "MonthReported"
+    month: Month
+    departments: tuple[Measured, ...]
+
+
+class YearRanked(Event):
+    """The departments by their year's rate, the best first; too small ones are not ranked."""
+
+    type: Literal["YearRanked"] = "YearRanked"
+    year: Year
+    ranking: tuple[Measured, ...]
+    unranked: tuple[Measured, ...]
+    lowest: tuple[Subject, ...]
+
+
+class YellowCardGiven(Event):
+    """The lowest department got a yellow card and a deadline to improve (GAS-3.4)."""
+
+    type: Literal["YellowCardGiven"] = "YellowCardGiven"
+    department: Subject
+    year: Year
+
+
+class ImprovementRecorded(Event):
+    """A department with a yellow card has improved."""
+
+    type: Literal["ImprovementRecorded"] = "ImprovementRecorded"
+    department: Subject
+    evidence: Reference
+
+
+class HeadRemovalProposed(Event):
+    """Lowest twice running: its head loses the post, once that is approved (GAS-3.4)."""
+
+    type: Literal["HeadRemovalProposed"] = "HeadRemovalProposed"
+    department: Subject
+    year: Year
+
+
+class HeadRemoved(Event):
+    """The head of the department lost the post."""
+
+    type: Literal["HeadRemoved"] = "HeadRemoved"
+    department: Subject
+    year: Year
+
+
+class HeadRemovalRejected(Event):
+    """The head stays."""
+
+    type: Literal["HeadRemovalRejected"] = "HeadRemovalRejected"
+    department: Subject
+    year: Year
+    reason: str
+
+
+SatisfactionEvents = (
+    RegisterOpened
+    | SampleDrawn
+    | MonthReported
+    | YearRanked
+    | YellowCardGiven
+    | ImprovementRecorded
+    | HeadRemovalProposed
+    | HeadRemoved
+    | HeadRemovalRejected
+)
+SatisfactionEvent = Annotated[
+    SatisfactionEvents | SharedEvents | ApprovalEvents, Field(discriminator="type")
+]
+
+
+# State
+
+
+class YearResult(Value):
+    """What a year came to, as later years need it."""
+
+    year: Year
+    lowest: tuple[Subject, ...]
+
+
+class Card(Value):
+    """A yellow card that waits for improvement; its deadline is the commitment."""
+
+    department: Subject
+    year: Year
+    commitment: str
+
+
+class Removal(Value):
+    """A proposed removal and the approval that it waits for."""
+
+    department: Subject
+    year: Year
+    approval: str
+
+
+class SatisfactionState(CaseState[Stage]):
+    """All that `decide` may consult."""
+
+    stage: Stage = Stage.UNOPENED
+    opened_at: datetime | None = None
+    sampled_until: datetime | None = None
+    months: tuple[MonthReported, ...] = ()
+    """The last report of each of the latest 24 months."""
+    years: tuple[YearResult, ...] = ()
+    cards: tuple[Card, ...] = ()
+    removals: tuple[Removal, ...] = ()
+
+    @property
+    def rules(self) -> SatisfactionPolicy:
+        if self.policy.satisfaction is None:
+            raise LookupError("the policy has no satisfaction section")
+        return self.policy.satisfaction
