@@ -9,9 +9,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.cases import Cases
 from activities.event_log import EventLog
+from workflows.complaint import ComplaintWorkflow
+from workflows.conduct import ConductWorkflow
 from workflows.repair import RepairWorkflow
 
-WORKFLOWS = [RepairWorkflow]
+WORKFLOWS = [RepairWorkflow, ComplaintWorkflow, ConductWorkflow]
 
 OURS = ("activities", "lifecycles", "schemas", "pydantic", "pydantic_core", "rfc8785", "tzdata")
 """Passed through the sandbox on purpose: pure modules, which are the same in every run."""

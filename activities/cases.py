@@ -149,19 +149,35 @@ class Cases:
 
     @activity.defn(name="ask_case")
     async def ask_case(self, organisation: str, request: CaseRequest) -> CaseAnswer:
-        """Put one case's request to another, and bring back its answer. Done there once."""
+        """Put one case's request to another, and bring back its answer. Done there once.
+
+        A case that the request may open is opened under the asker's policy, unless the log has it.
+        """
         command = {
             "id": request.id,
             "actor": {"subject": "standpipe", "role": "system", "proof": "system"},
             "body": request.command,
         }
         try:
-            await self.send(request.case_id, command)
+            if request.opens:
+                await self._send_or_open(request, command)
+            else:
+                await self.send(request.case_id, command)
         except Rejected as refusal:
             return CaseAnswer(accepted=False, reasons=refusal.reasons)
         except Conflict as conflict:
             return CaseAnswer(accepted=False, reasons=(str(conflict),))
         return CaseAnswer(accepted=True)
+
+    async def _send_or_open(self, request: CaseRequest, command: Json) -> None:
+        if await self._log.policy_of(self._organisation, request.case_id) is not None:
+            await self.send(request.case_id, command)
+            return
+        asker = request.id.partition("/")[0]
+        policy = await self._log.policy_of(self._organisation, asker)
+        if policy is None:
+            raise Rejected(["The case that asks is not in the log."])
+        await self.open(request.case_id, policy, command)
 
     def _readable(
         self, case_id: str, policy: str, commands: Sequence[Json]

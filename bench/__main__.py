@@ -57,25 +57,28 @@ class Ground:
         )
 
 
-async def lifecycles(report: Report, tuned: Ground, policy: str, dbos: Dbos, count: int) -> None:
+async def lifecycles(
+    report: Report, tuned: Ground, policy: str, dbos: Dbos, count: int, life: cases.Life
+) -> None:
     ordinary = Cases(tuned.client, tuned.log, ORGANISATION, "bench-ordinary")
     lives = {
-        "standpipe": cases.ours(tuned.cases, policy),
+        "standpipe": cases.ours(tuned.cases, policy, life),
         "bare": cases.bare(tuned.client, "bench-bare"),
-        "ordinary activities": cases.ours(ordinary, policy),
-        "DBOS": dbos.live(ORGANISATION, policy),
+        "ordinary activities": cases.ours(ordinary, policy, life),
+        "DBOS": dbos.live(ORGANISATION, policy, life),
     }
 
     def throughput(live: cases.Live) -> Way:
         return lambda: rate(count, lambda: cases.many(live, count, AT_ONCE))
 
     per_second = await report.interleaved(
-        "lifecycles per second", {name: throughput(live) for name, live in lives.items()}
+        f"{life.kind} lifecycles per second",
+        {name: throughput(live) for name, live in lives.items()},
     )
     for name, goal in {"bare": 0.8, "ordinary activities": 1.5, "DBOS": 2.0}.items():
         report.lines.append(
             Line(
-                f"repair lifecycle, {AT_ONCE} at a time, against {name}",
+                f"{life.kind} lifecycle, {AT_ONCE} at a time, against {name}",
                 per_second["standpipe"],
                 per_second[name],
                 "cases/s",
@@ -94,13 +97,13 @@ async def lifecycles(report: Report, tuned: Ground, policy: str, dbos: Dbos, cou
         return way
 
     usual = await report.interleaved(
-        "command round trip alone, ms", {name: alone(name) for name in slowest}
+        f"{life.kind} command round trip alone, ms", {name: alone(name) for name in slowest}
     )
     worst = {name: statistics.median(values) for name, values in slowest.items()}
     for share, took in ((50, usual), (95, worst)):
         report.lines.append(
             Line(
-                f"command round trip alone, p{share}, against a bare Update",
+                f"{life.kind} command round trip alone, p{share}, against a bare Update",
                 took["standpipe"],
                 took["bare"],
                 "ms",
@@ -176,11 +179,16 @@ async def main(quick: bool, as_json: bool, only: str | None) -> int:
         await tuned.enter(until)
         await stock.enter(until)
         await until.enter_async_context(tuned.worker("bench-bare", cases.BareWorkflow))
-        await until.enter_async_context(tuned.worker("bench-ordinary", cases.OrdinaryWorkflow))
+        await until.enter_async_context(
+            tuned.worker("bench-ordinary", cases.OrdinaryRepair, cases.OrdinaryComplaint)
+        )
         dbos = Dbos(tuned.log, await _database(str(tuned.stack.endpoints.admin_url), "dbos"))
         until.callback(dbos.close)
         parts = {
-            "lifecycles": lambda: lifecycles(report, tuned, policy, dbos, count),
+            **{
+                life.kind: lambda life=life: lifecycles(report, tuned, policy, dbos, count, life)
+                for life in cases.LIVES
+            },
             "cpu": lambda: cpu(report, tuned, policy, count),
             "servers": lambda: servers(report, tuned, stock, policy, count),
             "appends": lambda: log_appends(report, tuned, policy, 1 if quick else 3),
@@ -206,7 +214,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one small round: does it run at all")
     parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
-    parser.add_argument("--only", help="one part: lifecycles, cpu, servers, appends or rehearsal")
+    parser.add_argument(
+        "--only", help="one part: repair, complaint, cpu, servers, appends or rehearsal"
+    )
     given = parser.parse_args()
     code = asyncio.run(main(given.quick, given.json, given.only))
     sys.stdout.flush()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 
 from activities.event_log import EventLog
-from bench.cases import LIFE, envelope
+from bench.cases import LIVES, envelope
 from lifecycles.lifecycle import LIFECYCLES, dump, plan
 from lifecycles.policies import pinned
 from schemas.envelope import AppendRequest, Decision, Json
@@ -81,7 +81,7 @@ def _twenty_events(policy: str) -> AppendRequest:
     lifecycle = LIFECYCLES["repair"]
     now = datetime.now(UTC)
     state: Any = lifecycle.initial("repair-x", "bench", *pinned(policy))
-    commands = [lifecycle.command(envelope(*command)) for command in LIFE]
+    commands = [lifecycle.command(envelope(*command)) for command in LIVES[0].commands]
     made = plan(lifecycle, state, 0, commands, now)
     bodies: list[Json] = [dump(event) for step in made.steps for event in step.events]
     twenty = tuple(bodies[i % len(bodies)] for i in range(SET))

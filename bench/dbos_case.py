@@ -1,4 +1,4 @@
-"""The same repair written for DBOS: the same decisions, the same append as a durable step."""
+"""The same case written for DBOS: the same decisions, the same append as a durable step."""
 
 import logging
 import time
@@ -8,12 +8,11 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from activities.event_log import EventLog
-from bench.cases import LIFE, Live, envelope
-from lifecycles.lifecycle import LIFECYCLES, plan
+from bench.cases import Life, Live, envelope
+from lifecycles.lifecycle import lifecycle_of, plan
 from lifecycles.policies import pinned
 from schemas.envelope import AppendRequest, Json
 
-REPAIR = LIFECYCLES["repair"]
 _log: list[EventLog] = []
 
 
@@ -25,23 +24,24 @@ async def append(request: Json) -> Json:
 
 
 @DBOS.workflow()
-async def repair(case_id: str, organisation: str, policy: str) -> str:
+async def case(case_id: str, organisation: str, policy: str) -> str:
     """Wait for a command or the next deadline, decide, append, answer."""
-    state: Any = REPAIR.initial(case_id, organisation, *pinned(policy))
+    lifecycle = lifecycle_of(case_id)
+    state: Any = lifecycle.initial(case_id, organisation, *pinned(policy))
     version = 0
-    while version == 0 or not REPAIR.summary(state).final:
-        due = REPAIR.next_deadline(state)
+    while version == 0 or not lifecycle.summary(state).final:
+        due = lifecycle.next_deadline(state)
         left = 3600.0 if due is None else max(0.0, (due - datetime.now(UTC)).total_seconds())
         raw = await DBOS.recv_async("command", timeout_seconds=left)
-        commands = [REPAIR.command(raw)] if raw else []
-        made = plan(REPAIR, state, version, commands, datetime.now(UTC))
+        commands = [lifecycle.command(raw)] if raw else []
+        made = plan(lifecycle, state, version, commands, datetime.now(UTC))
         request = AppendRequest(
             organisation=organisation,
             stream=case_id,
             expected_version=version,
             policy=policy if version == 0 else None,
             decisions=tuple(step.decision() for step in made.steps),
-            summary=REPAIR.summary(made.state),
+            summary=lifecycle.summary(made.state),
         )
         result = await append(request.model_dump(mode="json"))
         state, version = made.state, made.version
@@ -64,13 +64,13 @@ class Dbos:
         DBOS(config=config)
         DBOS.launch()
 
-    def live(self, organisation: str, policy: str) -> Live:
+    def live(self, organisation: str, policy: str, life: Life) -> Live:
         async def live(name: str) -> list[float]:
-            case_id = f"repair-{name}"
+            case_id = f"{life.kind}-{name}"
             with SetWorkflowID(case_id):
-                await DBOS.start_workflow_async(repair, case_id, organisation, policy)
+                await DBOS.start_workflow_async(case, case_id, organisation, policy)
             took: list[float] = []
-            for command in LIFE:
+            for command in life.commands:
                 begin = time.perf_counter()
                 raw = envelope(*command)
                 await DBOS.send_async(case_id, raw, "command")

@@ -44,6 +44,8 @@ class Lifecycle:
     effects: Callable[[Any, Any], list[Message]]
     summary: Callable[[Any], CaseSummary]
     story: Callable[[Any], str]
+    possible: Callable[[Any], tuple[str, ...]]
+    """The commands that somebody may send now."""
     commands: TypeAdapter[CommandEnvelope[Any]]
     events: TypeAdapter[Any]
 
@@ -89,6 +91,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
         effects=repair.effects,
         summary=repair.summary,
         story=repair.story,
+        possible=repair.possible,
         commands=TypeAdapter(CommandEnvelope[RepairCommand]),
         events=TypeAdapter(RepairEvent),
     ),
