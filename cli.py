@@ -7,7 +7,19 @@ from typing import NoReturn
 
 import typer
 
-from gateway.terminal import asking, cases, demonstration, files, policies, records, servers
+from gateway.terminal import (
+    approvals,
+    asking,
+    cases,
+    demonstration,
+    files,
+    opening,
+    policies,
+    records,
+    satisfaction,
+    servers,
+    staff,
+)
 from gateway.terminal.output import Verbs
 
 app = typer.Typer(
@@ -19,7 +31,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Service cases of gas and water utilities as durable workflows with an auditable log.
 
-    Start with `standpipe up` (or `standpipe demo`), then `standpipe repair report`.
+    Start with `standpipe up` (or `standpipe demo`), then `standpipe repair report` or
+    `standpipe complaint register`.
 
     Exit codes: 0 done; 1 refused, failed, or differences found; 2 wrong input; 3 nothing runs here,
     or it does not answer. Results go to standard output, all else to standard error; `--json` gives
@@ -31,10 +44,16 @@ app.command()(servers.worker)
 app.command()(servers.migrate)
 app.command()(servers.recover)
 app.add_typer(cases.app, name="case")
-app.add_typer(asking.repair, name="repair")
+app.add_typer(opening.repair, name="repair")
+app.add_typer(opening.complaint, name="complaint")
 app.command("command", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     asking.send_command
 )
+app.command("approvals")(approvals.list_approvals)
+app.command()(approvals.approve)
+app.command()(approvals.reject)
+app.add_typer(staff.app, name="staff")
+app.command("satisfaction")(satisfaction.show_satisfaction)
 app.add_typer(files.importing, name="import")
 app.command()(files.rehearse)
 app.command()(records.worklist)

@@ -9,11 +9,19 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.cases import Cases
 from activities.event_log import EventLog
+from activities.satisfaction import Satisfaction
 from workflows.complaint import ComplaintWorkflow
 from workflows.conduct import ConductWorkflow
 from workflows.repair import RepairWorkflow
+from workflows.satisfaction import SatisfactionReportWorkflow, SatisfactionWorkflow
 
-WORKFLOWS = [RepairWorkflow, ComplaintWorkflow, ConductWorkflow]
+WORKFLOWS = [
+    RepairWorkflow,
+    ComplaintWorkflow,
+    ConductWorkflow,
+    SatisfactionWorkflow,
+    SatisfactionReportWorkflow,
+]
 
 OURS = ("activities", "lifecycles", "schemas", "pydantic", "pydantic_core", "rfc8785", "tzdata")
 """Passed through the sandbox on purpose: pure modules, which are the same in every run."""
@@ -43,11 +51,20 @@ def build_worker(
     what it guards is tested (sandboxed runs, replays under several hash seeds) and linted.
     """
     cases = Cases(client, log, organisation, task_queue)
+    satisfaction = Satisfaction(log, cases, organisation)
     return Worker(
         client,
         task_queue=task_queue,
         workflows=workflows or WORKFLOWS,
-        activities=[log.append_events, log.record_refusal, cases.ask_case, *more_activities],
+        activities=[
+            log.append_events,
+            log.record_refusal,
+            cases.ask_case,
+            satisfaction.count_answers,
+            satisfaction.find_follow_ups,
+            satisfaction.enter_in_register,
+            *more_activities,
+        ],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         max_cached_workflows=max_cached_workflows,
         max_concurrent_workflow_tasks=200,

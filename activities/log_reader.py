@@ -1,17 +1,23 @@
 """Reads the log and its read models; SELECT is all that it needs, so an auditor can use it."""
 
 import json
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from activities.database import Connection, reached
 from activities.log_scan import Order, by_stream, scan
-from schemas.base import Value
+from schemas.approvals import ApprovalState
+from schemas.base import Role, Value
 from schemas.envelope import EventEnvelope, Message, OpenCase, RecordedDecision
-from schemas.read_models import CaseFilter, CaseRow, OutboxRow, RefusalRow, WorkRow
+from schemas.read_models import ApprovalRow, CaseFilter, CaseRow, OutboxRow, RefusalRow, WorkRow
+from schemas.satisfaction import Tally
+
+_CASE_JSON = ("commitments", "approvals", "answers")
+_APPROVAL_JSON = ("facts", "given", "delegations")
 
 _POLICY = "SELECT convert_from(content, 'UTF8') FROM policies WHERE hash = decode($1, 'hex')"
 _POLICY_OF = """
@@ -39,6 +45,35 @@ _OPEN_CASES = """
     JOIN streams s ON s.organisation = c.organisation AND s.stream = c.case_id
     WHERE c.organisation = $1 AND NOT c.final
     ORDER BY c.case_id
+"""
+# `asks` is what the index knows; the rest is looked at in the cases that it finds.
+_APPROVALS = """
+    SELECT {columns} FROM approvals
+    WHERE organisation = $1 AND ($2::text IS NULL OR $2 = ANY(roles))
+        AND {wanted}
+        AND ($3::timestamptz IS NULL OR (due, case_id, id) > ($3, $4, $5))
+    ORDER BY due, case_id, id
+    LIMIT $6
+"""
+_SATISFACTION = """
+    SELECT department, count(*) AS asked,
+        count(*) FILTER (WHERE result IN ('satisfied', 'not_satisfied')) AS answered,
+        count(*) FILTER (WHERE result = 'satisfied') AS satisfied
+    FROM satisfaction_answers
+    WHERE organisation = $1 AND last_at >= $2 AND at >= $2 AND at < $3
+    GROUP BY department
+    ORDER BY department COLLATE "C"
+"""
+_FOLLOW_UPS_DUE = """
+    SELECT DISTINCT stream COLLATE "C" FROM events e
+    WHERE organisation = $1 AND type IN ('CallbackDue', 'FollowUpDue')
+        AND occurred_at >= $2 AND occurred_at < $3
+        AND ($4::timestamptz IS NULL OR EXISTS (
+            SELECT FROM decisions d
+            WHERE d.organisation = e.organisation AND d.stream = e.stream
+                AND d.command_id = e.command_id AND d.decided_at >= $4 AND d.decided_at < $5
+        ))
+    ORDER BY 1
 """
 _OUTBOX = """
     SELECT o.id, o.position, o.ordinal, o.stream, e.recorded_at, o.state, o.recipient_kind,
@@ -179,6 +214,57 @@ class LogReader:
             rows = await self._pool.fetch(query, organisation, limit)
         return [WorkRow.model_validate(_case(row)) for row in rows]
 
+    async def approvals(
+        self,
+        organisation: str,
+        *,
+        role: Role | None = None,
+        state: ApprovalState | None = "requested",
+        after: tuple[datetime, str, str] | None = None,
+        limit: int = 100,
+    ) -> list[ApprovalRow]:
+        """Approvals that a role may decide, the longest awaited first; `requested`: the inbox.
+
+        None for the state: whatever became of them. `after` is the due time, case id and id of the
+        last one known.
+        """
+        wanted = "asks AND state = 'requested'" if state == "requested" else "state = $7"
+        query = _APPROVALS.format(
+            columns=_columns(ApprovalRow), wanted="true" if state is None else wanted
+        )
+        given = () if state in (None, "requested") else (state,)
+        async with reached():
+            rows = await self._pool.fetch(
+                query, organisation, role, *(after or (None, "", "")), limit, *given
+            )
+        return [ApprovalRow.model_validate(_parsed(row, _APPROVAL_JSON)) for row in rows]
+
+    async def satisfaction(
+        self, organisation: str, since: datetime, until: datetime
+    ) -> list[Tally]:
+        """What customers answered from `since` to before `until`, by department (CNPC-2.5)."""
+        async with reached():
+            rows = await self._pool.fetch(_SATISFACTION, organisation, since, until)
+        return [Tally.model_validate(dict(row)) for row in rows]
+
+    async def follow_ups_due(
+        self,
+        organisation: str,
+        since: datetime,
+        until: datetime,
+        *,
+        told: tuple[datetime, datetime] | None = None,
+    ) -> list[str]:
+        """Cases whose follow-up became due from `since` to before `until`, sorted (KUN-5.3.6).
+
+        With `told`, only where the case heard of it from its first to before its second instant.
+        """
+        async with reached():
+            rows = await self._pool.fetch(
+                _FOLLOW_UPS_DUE, organisation, since, until, *(told or (None, None))
+            )
+        return [row["stream"] for row in rows]
+
     async def outbox(
         self,
         organisation: str,
@@ -243,4 +329,8 @@ def _columns(row: type[Value]) -> str:
 
 
 def _case(row: asyncpg.Record) -> dict[str, Any]:
-    return dict(row) | {"commitments": json.loads(row["commitments"])}
+    return _parsed(row, _CASE_JSON)
+
+
+def _parsed(row: asyncpg.Record, columns: Sequence[str]) -> dict[str, Any]:
+    return dict(row) | {column: json.loads(row[column]) for column in columns}

@@ -4,25 +4,41 @@ Works on the models alone, so a new command in `schemas/` is known here without 
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.base import Actor, CaseId, Command, CommandId, PartyId, Role, Subject, UtcTime
+from schemas.complaint import ComplaintCommand
+from schemas.conduct import ConductCommand
 from schemas.envelope import Json
 from schemas.repair import RepairCommand
+from schemas.satisfaction import SatisfactionCommand
 
 NOT_FOR_PEOPLE = (
-    "ReportRepair",  # opens a case: `repair report`
+    "ReportRepair",  # these open a case: `repair report`, `complaint register`
+    "RegisterComplaint",
     "DeadlinePassed",  # the clock's
+    "DrawSample",
+    "ReportMonth",
+    "RankYear",
     "RecordAnswer",  # cases to each other
     "AdoptReport",
     "ReleaseReport",
     "RecordFaultCleared",
+    "AdoptComplaint",
+    "RecordFinding",
 )
-_UNIONS: Mapping[str, Any] = {"repair": RepairCommand}
+_UNIONS: Mapping[str, Any] = {
+    "repair": RepairCommand,
+    "complaint": ComplaintCommand,
+    "conduct": ConductCommand,
+    "satisfaction": SatisfactionCommand,
+}
+KINDS = tuple(_UNIONS)
+"""The kinds of case of this version."""
 
 
 class Invalid(Exception):
@@ -33,6 +49,20 @@ class Invalid(Exception):
         super().__init__(" ".join(self.reasons))
 
 
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """What checks come to that do not need each other. Raises `Invalid` with all their reasons."""
+    found: list[Any] = []
+    wrong: list[str] = []
+    for check in checks:
+        try:
+            found.append(check())
+        except Invalid as error:
+            wrong += error.reasons
+    if wrong:
+        raise Invalid(wrong)
+    return found
+
+
 class Field(NamedTuple):
     """A field of a command, as an option on the command line."""
 
@@ -41,10 +71,22 @@ class Field(NamedTuple):
     form: str
     """What its value looks like."""
     many: bool
+    parts: tuple["Field", ...] = ()
+    """What each value of many is put together from, with a colon between."""
 
     @property
     def option(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    def described(self) -> Json:
+        """As JSON tells it."""
+        return {
+            "name": self.name,
+            "required": self.required,
+            "form": self.form,
+            "many": self.many,
+            "option": self.option,
+        }
 
 
 def case_id(text: str) -> str:
@@ -54,8 +96,13 @@ def case_id(text: str) -> str:
     except ValidationError:
         raise Invalid(["CASE: must look like repair-1f2e3d (see `standpipe case list`)."]) from None
     if found.partition("-")[0] not in _UNIONS:
-        raise Invalid([f"CASE: this version has only {' and '.join(_UNIONS)} cases."])
+        raise Invalid([f"CASE: there is no such kind of case; known: {', '.join(KINDS)}."])
     return found
+
+
+def kind_of(case: str) -> str:
+    """The kind of case that a checked id names."""
+    return case.partition("-")[0]
 
 
 def party_id(text: str) -> str:
@@ -93,8 +140,26 @@ def fields(model: type[Command]) -> list[Field]:
         required = name in schema.get("required", ())
         for inner, piece in whole.get("properties", {"": whole}).items():
             field = f"{name}.{inner}" if inner else name
-            found.append(Field(field, required, _form(piece), piece.get("type") == "array"))
+            found.append(_field(field, required, piece, schema))
     return [field for field in found if field.name != "type"]
+
+
+def _field(name: str, required: bool, piece: Json, schema: Json) -> Field:
+    if piece.get("type") != "array":
+        return Field(name, required, _form(piece), False)
+    item = _resolved(piece["items"], schema)
+    needed = item.get("required", ())
+    parts = tuple(
+        _field(part, part in needed, _resolved(form, schema), schema)
+        for part, form in item.get("properties", {}).items()
+    )
+    each = _form(item)
+    if parts:
+        each = "".join(
+            f"{':' if i else ''}{p.name.upper()}" if p.required else f"[:{p.name.upper()}]"
+            for i, p in enumerate(parts)
+        )
+    return Field(name, required, f"{each}[,…]", True, parts)
 
 
 def usage(model: type[Command]) -> str:
@@ -140,25 +205,21 @@ def body(model: type[Command], name: str, given: Json) -> Json:
         raise Invalid([_reason(item, known, name) for item in _details(error)]) from None
 
 
+def actor(subject: str, role: str) -> Actor:
+    """Who is at the terminal, and in which role. Raises `Invalid` with everything wrong."""
+    if wrong := _wrong_actor(subject, role):
+        raise Invalid(wrong)
+    return Actor.model_validate({"subject": subject, "role": role, "proof": "local"})
+
+
 def envelope(
     command: Json, command_id: str, subject: str, role: str, occurred_at: str | None
 ) -> Json:
     """The whole command, checked. Raises `Invalid` with everything wrong around its body."""
     wrong: list[str] = []
-    checks: tuple[tuple[TypeAdapter[Any], object, str], ...] = (
-        (TypeAdapter(CommandId), command_id, "--id: letters, digits and :/._#+- only, 200 at most"),
-        (
-            TypeAdapter(Subject),
-            subject,
-            "--as: a staff number: letters, digits and ._:- only, 64 at most",
-        ),
-        (TypeAdapter[Any](Role), role, f"--role: one of {', '.join(get_args(Role))}"),
-    )
-    for kind, value, what in checks:
-        try:
-            kind.validate_python(value)
-        except ValidationError:
-            wrong.append(what)
+    if not _fits(TypeAdapter(CommandId), command_id):
+        wrong.append("--id: letters, digits and :/._#+- only, 200 at most")
+    wrong += _wrong_actor(subject, role)
     at: datetime | None = None
     try:
         at = None if occurred_at is None else TypeAdapter(UtcTime).validate_python(occurred_at)
@@ -166,23 +227,49 @@ def envelope(
         wrong.append("--occurred-at: a time with its zone, for example 2026-05-01T08:00:00+08:00")
     if wrong:
         raise Invalid(wrong)
-    actor = Actor.model_validate({"subject": subject, "role": role, "proof": "local"})
     return {
         "id": command_id,
-        "actor": actor.model_dump(mode="json"),
+        "actor": actor(subject, role).model_dump(mode="json"),
         "occurred_at": None if at is None else at.isoformat(),
         "body": command,
     }
 
 
+def _wrong_actor(subject: str, role: str) -> list[str]:
+    wrong: list[str] = []
+    if not _fits(TypeAdapter(Subject), subject):
+        wrong.append("--as: a staff number: letters, digits and ._:- only, 64 at most")
+    if not _fits(TypeAdapter[Any](Role), role):
+        wrong.append(f"--role: one of {', '.join(get_args(Role))}")
+    return wrong
+
+
+def _fits(kind: TypeAdapter[Any], value: str) -> bool:
+    try:
+        kind.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def _put(found: Json, field: Field | None, name: str, value: str) -> None:
     top, _, inner = name.partition(".")
     if field is not None and field.many:
-        found[name] = [*found.get(name, []), *(v for v in value.split(",") if v)]
+        values = [composed(v, field) for v in value.split(",") if v]
+        found[name] = [*found.get(name, []), *values]
     elif field is not None and inner:
         found.setdefault(top, {})[inner] = value
     else:
         found[name] = value
+
+
+def composed(value: str, field: Field) -> str | Json:
+    """A value of many: `s-1041:s-2001` is a staff number and whom they report to."""
+    if not field.parts:
+        return value
+    names = [part.name for part in field.parts]
+    given = value.split(":", len(names) - 1)
+    return {name: piece for name, piece in zip(names, given, strict=False) if piece}
 
 
 def _details(error: ValidationError) -> list[Any]:
@@ -198,7 +285,11 @@ def _reason(item: Any, known: Mapping[str, Field], name: str) -> str:
     if field is None:
         has = ", ".join(f.option for f in known.values()) or "none"
         return f"--{_safe('.'.join(where))}: no field of {name}, which has {has}"
-    what = _HELP.get(field.form.removesuffix("[,…]"), f"one of {field.form.replace('|', ', ')}")
+    part = next((p for p in field.parts if p.name == where[-1]), None)
+    if part is not None:
+        told = "is missing" if item["type"] == "missing" else f"must be {_what(part)}"
+        return f"{field.option}: {part.name.upper()} {told}; write {field.form}"
+    what = f"{field.form}" if field.parts else _what(field)
     if item["type"] == "missing":
         return f"{field.option}: missing; give {what}"
     if item["type"] == "value_error":
@@ -206,6 +297,12 @@ def _reason(item: Any, known: Mapping[str, Field], name: str) -> str:
     if item["type"] == "too_short":
         return f"{field.option}: give at least one"
     return f"{field.option}: must be {what}"
+
+
+def _what(field: Field) -> str:
+    """What a field wants, as the end of a sentence."""
+    form = field.form.removesuffix("[,…]")
+    return _HELP.get(form, f"one of {form.replace('|', ', ')}")
 
 
 def _safe(text: str) -> str:
@@ -231,6 +328,8 @@ YES = "yes|no"
 _FORMS = {
     "^(repair": "CASE",
     "^party-": "PARTY",
+    "^complaint-": "FINDING",
+    "^[0-9a-f]": "HASH",
     "^[a-z0-9][a-z0-9_.-]": "WORD",
     "^[A-Za-z0-9][A-Za-z0-9._:-]": "WHO",
     "^[A-Za-z0-9][A-Za-z0-9:/._#-]": "REFERENCE",
@@ -238,6 +337,8 @@ _FORMS = {
 """How the pattern of an identifier begins, and its name in a usage line."""
 _HELP = {
     "CASE": "a case, such as repair-1f2e3d",
+    "FINDING": "a finding, such as complaint-1f2e3d/s-1041",
+    "HASH": "the hash of the facts, as `standpipe approvals` shows it",
     "PARTY": "a party, such as party-1f2e3d",
     "WORD": "a word from a code list, such as no_answer: small letters, digits and _.-",
     "WHO": "a staff number, crew or unit, such as crew-7: letters, digits and ._:-",

@@ -1,4 +1,4 @@
-"""The demonstration: telling repairs, played side by side and told one after the other.
+"""The demonstration: telling cases, played side by side and told one after the other.
 
 Nothing is faked; see gateway/theatre.py for what a scene is.
 """
@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
+from gateway.demo_complaints import nobodys_department, third_strike, unanswered
 from gateway.drawing import table
 from gateway.theatre import Scene, Theatre
 from gateway.timeline import Timeline
@@ -146,6 +147,9 @@ SCENES: Sequence[tuple[str, Callable[[Scene], Awaitable[None]]]] = (
     ("Nobody at home, twice", nobody_at_home),
     ("Two neighbours, one fault", one_fault),
     ("Not satisfied, twice: a supervisor owns it", not_satisfied),
+    ("A complaint that is nobody's, until a supervisor decides", nobodys_department),
+    ("A complaint answered too late, and appealed", unanswered),
+    ("A third strike: a human decides", third_strike),
 )
 SHOWN_IN_FULL = 4
 """The scene whose case is drawn in full at the end."""
@@ -190,9 +194,9 @@ def facts(title: str, shown: Timeline) -> Json:
         "kept": [c.rule for c in shown.commitments if c.state == "kept"],
         "broken": [c.rule for c in shown.commitments if c.state == "broken"],
         "told": list(dict.fromkeys(body["tell"] for body in raised)),
-        "rework": shown.state["rework"],
-        "visits_without_access": shown.state["no_access"],
-        "merged": [a["case"] for a in shown.state["adopted"]],
+        "rework": shown.state.get("rework", shown.state.get("redo", 0)),
+        "visits_without_access": shown.state.get("no_access", 0),
+        "merged": [a["case"] for a in shown.state.get("adopted", ())],
         "last_owner": None if shown.owner is None else shown.owner.model_dump(),
         "owners": [o["owner"]["id"] for o in shown.state["owners"]],
     }

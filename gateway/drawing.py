@@ -8,8 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.timeline import Entry, Promise, Timeline, held_words
-from gateway.words import Clock, owner_words
+from gateway.headlines import headline
+from gateway.standing import Asked, Promise, held_words
+from gateway.timeline import Entry, Timeline
+from gateway.words import Clock, listed, owner_words
+from gateway.words.case import consents, deciders
 
 _COLOURS = {
     "CommitmentBroken": "red",
@@ -21,6 +24,18 @@ _COLOURS = {
     "CommitmentKept": "green",
     "RepairClosed": "green",
     "CommitmentStarted": "dim",
+    "ComplaintReturned": "yellow",
+    "ComplaintEscalated": "yellow",
+    "ComplaintAppealed": "yellow",
+    "RedoOrdered": "yellow",
+    "ComplaintClosed": "green",
+    "ReassignmentProposed": "red",
+    "Reassigned": "red",
+    "ApprovalRequested": "cyan",
+    "ApprovalGranted": "green",
+    "ApprovalRejected": "red",
+    "ApprovalEscalated": "yellow",
+    "YellowCardGiven": "yellow",
 }
 _STATES = {"kept": "green", "broken": "red", "running": "cyan", "paused": "yellow"}
 
@@ -38,27 +53,19 @@ def draw(shown: Timeline) -> RenderableType:
     parts: list[RenderableType] = [_head(shown), drawn_events(shown, shown.events)]
     if shown.commitments:
         parts.append(_promises(shown.commitments))
+    clock = Clock(shown.time_zone, shown.as_of)
+    parts += [drawn_approval(a, clock) for a in shown.approvals if a.state == "requested"]
     parts.append(drawn_next(shown))
     return Group(*parts)
 
 
 def _head(shown: Timeline) -> Text:
-    state = shown.state
-    first = "special care, " if state["priority"] else ""
     head = Text.assemble(
-        (shown.case_id, "bold"),
-        "  ",
-        (shown.stage, "bold green" if shown.ended else "bold cyan"),
-        f"\n{first}{state['category']}, {state['severity']}, district {state['district']}",
-        f"; policy {shown.policy}",
-        f"\n{'last with' if shown.ended else 'with'} {owner_words(shown.owner)}",
+        (shown.case_id, "bold"), "  ", (shown.stage, "bold green" if shown.ended else "bold cyan")
     )
-    if state["rework"]:
-        head.append(f", reworked {state['rework']} times" if state["rework"] > 1 else ", reworked")
-    for adopted in state["adopted"]:
-        head.append(f"\n{'merged' if adopted['how'] == 'merge' else 'linked'}: {adopted['case']}")
-    if state["merged_into"] or state["linked_to"]:
-        head.append(f"\ngoes on in {state['merged_into'] or state['linked_to']}")
+    first, *rest = headline(shown)
+    held = f"{'last with' if shown.ended else 'with'} {owner_words(shown.owner)}"
+    head.append("".join(f"\n{line}" for line in (first, held, *rest)))
     head.append(f"\nall times {shown.time_zone}", "dim")
     return head
 
@@ -121,13 +128,35 @@ def _promises(commitments: Iterable[Promise]) -> Table:
     return drawn
 
 
+def drawn_approval(asked: Asked, clock: Clock) -> RenderableType:
+    """What is asked of somebody, on which facts, until when, and what silence means."""
+    barred = f", but not {listed(asked.barred)}" if asked.barred else ""
+    lines = Table.grid(padding=(0, 1))
+    for name, text in (
+        ("on these facts", "\n".join(asked.facts_text)),
+        ("decided by", f"{deciders(asked.roles)}{barred}"),
+        ("yes so far", consents(asked)),
+        *(
+            ("delegated", f"{d.by} to {d.to}, until {clock.write(d.until)} ({d.reason})")
+            for d in asked.delegations
+        ),
+        ("until", f"{clock.write(asked.due)}; then {asked.silence_text} (超时默认, ADM-7)"),
+    ):
+        lines.add_row(Text(f"  {name}", style="dim", no_wrap=True), Text(text))
+    head = f"Asked: {asked.about} ({asked.id}, {asked.rule}), by {asked.asked_by}"
+    return Group(Text(head, style="bold"), lines)
+
+
 def drawn_next(shown: Timeline) -> RenderableType:
     """What the clock will do, unless; and what somebody can do."""
     if shown.ended:
         later = f" Still possible: {', '.join(shown.possible)}." if shown.possible else ""
-        return Text(f"The case has ended; nothing more comes by itself.{later}")
+        state = "rests" if shown.stage == "AtRest" else "has ended"
+        return Text(f"The case {state}; nothing more comes by itself.{later}")
+    waits = listed(request["case_id"] for request in shown.state["requests"])
     if not shown.next:
-        lines: RenderableType = Text("  Nothing by itself: the case waits for somebody.")
+        whom = f"the answer of {waits}" if waits else "somebody"
+        lines: RenderableType = Text(f"  Nothing by itself: the case waits for {whom}.")
     else:
         lines = _lines(shown)
     return Group(

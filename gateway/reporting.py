@@ -1,40 +1,43 @@
-"""Opens a repair: the customer's particulars go to the vault, the case knows only an opaque id.
+"""Opens a case for somebody who reports or complains: their particulars go to the vault.
 
-Nothing is left half done: a report that the rules refuse is refused before anything is stored, and
-one that the case refuses after all takes its particulars with it.
+The case knows only an opaque id. Nothing is left half done: what the rules refuse is refused before
+anything is stored, and what the case refuses after all takes its particulars with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from activities.cases import Cases, Conflict
-from activities.vault import PartyUnknown, Vault
+from activities.vault import PartySealed, PartyUnknown, Vault
 from lifecycles.decisions import Rejected
-from lifecycles.lifecycle import LIFECYCLES, plan
+from lifecycles.lifecycle import lifecycle_of, plan
 from lifecycles.policies import pinned
+from schemas.base import Actor, Role
 from schemas.envelope import CommandOutcome, Json
 from schemas.party import Party
 
 CONTACT = ("name", "address", "phone")
+OPENS: Mapping[str, str] = {"ReportRepair": "repair", "RegisterComplaint": "complaint"}
+"""By the command that opens it: the kind of case."""
 
 
 class Opened(NamedTuple):
-    """A repair that was reported."""
+    """A case that was opened."""
 
     case_id: str
     party_id: str | None
     outcome: CommandOutcome
 
 
-def case_of(organisation: str, command_id: str) -> str:
-    """The case that a report opens: the same report again is the same case."""
-    return f"repair-{_opaque(organisation, 'case', command_id)}"
+def case_of(kind: str, organisation: str, command_id: str) -> str:
+    """The case that a command opens: the same command again is the same case."""
+    return f"{kind}-{_opaque(organisation, 'case', command_id)}"
 
 
 def party_of(organisation: str, command_id: str) -> str:
-    """The party that a report brings with it."""
+    """The party that a command brings with it."""
     return f"party-{_opaque(organisation, 'party', command_id)}"
 
 
@@ -55,24 +58,28 @@ async def report(
     command: Json,
     party: Party | None,
     now: datetime,
+    *,
+    sealed_to: Sequence[Role] = (),
 ) -> Opened:
-    """Report a repair by a ReportRepair envelope; what is on record of the party is filled in.
+    """Open a case by the envelope of one of `OPENS`; what is on record of the party is filled in.
 
-    With `party`, its particulars are kept under a new id first; else the envelope may name one that
-    the vault knows. Raises `Rejected` with every reason, `Conflict` where the command's id was used
-    for another report, VaultError where the party is unknown or erased.
+    With `party`, its particulars are kept under a new id first, sealed to roles where any are named
+    (WAT-2.5); else the envelope may name one that the vault knows. Raises `Rejected` with every
+    reason, `Conflict` where the command's id was used for another report, VaultError where the
+    party is unknown, erased or sealed to others.
     """
-    case_id = case_of(organisation, command["id"])
+    case_id = case_of(OPENS[command["body"]["type"]], organisation, command["id"])
+    reader = Actor.model_validate(command["actor"])
     named: str | None = command["body"].get("party")
     party_id = named if party is None else party_of(organisation, command["id"])
     if party_id is not None:
-        particulars = party or await vault.show(organisation, party_id)
+        particulars = party or await vault.show(organisation, party_id, reader=reader)
         about = {"party": party_id, **on_record(particulars)}
         command = {**command, "body": {**command["body"], **about}}
     _refuse(case_id, organisation, policy, command, now)
     new = False
     if party is not None and party_id is not None:
-        new = await _keep(vault, organisation, party_id, party)
+        new = await _keep(vault, organisation, party_id, party, reader, sealed_to)
     try:
         outcome = await cases.open(case_id, policy, command)
     except (Rejected, Conflict):
@@ -82,21 +89,33 @@ async def report(
     return Opened(case_id, party_id, outcome)
 
 
-async def _keep(vault: Vault, organisation: str, party_id: str, party: Party) -> bool:
+async def _keep(
+    vault: Vault,
+    organisation: str,
+    party_id: str,
+    party: Party,
+    reader: Actor,
+    sealed_to: Sequence[Role],
+) -> bool:
     """Put a party into the vault; False if this very report did so before."""
     try:
-        known = await vault.show(organisation, party_id)
+        known = await vault.show(organisation, party_id, reader=reader)
     except PartyUnknown:
-        await vault.put(organisation, party_id, party)
+        await vault.put(organisation, party_id, party, sealed_to=sealed_to or None)
         return True
+    except PartySealed:
+        return False  # whoever reported may not look again, not even to compare
     if known != party:
         raise Conflict("This id was used with other particulars; report it under a new id.")
     return False
 
 
 def _refuse(case_id: str, organisation: str, policy: str, command: Json, now: datetime) -> None:
-    lifecycle = LIFECYCLES["repair"]
-    state = lifecycle.initial(case_id, organisation, *pinned(policy))
+    lifecycle = lifecycle_of(case_id)
+    known = pinned(policy)
+    if getattr(known.policy, lifecycle.kind) is None:
+        raise Rejected([f"This policy says nothing of a {lifecycle.kind}: choose another."])
+    state = lifecycle.initial(case_id, organisation, *known)
     made = plan(lifecycle, state, 0, [lifecycle.command(command)], now)
     for _, reasons in made.refused:
         raise Rejected(reasons)

@@ -15,7 +15,7 @@ from activities.migrations import DIRECTORY as MIGRATIONS
 from activities.migrations import MigrationError
 from activities.vault import Vault
 from gateway.timeline import Timeline, timeline
-from lifecycles.policies import pinned
+from lifecycles.policies import Pinned, pinned
 from settings import Settings
 from stack import Endpoints, StackError, connect_temporal, endpoints
 
@@ -100,14 +100,19 @@ class Session:
         """The cases, through Temporal."""
         return Cases(await self.client(), self.log, self.organisation, self.settings.task_queue)
 
-    async def timeline(self, case_id: str, *, ahead: int = 3) -> Timeline:
-        """A case, folded from the log. NoSuchCase where there is none."""
+    async def policy_of(self, case_id: str) -> Pinned:
+        """The policy that a case pinned. NoSuchCase where there is none."""
         policy = await self.log.policy_of(self.organisation, case_id)
         if policy is None:
             raise NoSuchCase(f"There is no case {case_id}: see `standpipe case list`.")
+        return pinned(policy)
+
+    async def timeline(self, case_id: str, *, ahead: int = 3) -> Timeline:
+        """A case, folded from the log. NoSuchCase where there is none."""
+        policy = await self.policy_of(case_id)
         decisions = await self.log.read_decisions(self.organisation, case_id)
         now = datetime.now(UTC)
-        return timeline(self.organisation, case_id, pinned(policy), decisions, now, ahead=ahead)
+        return timeline(self.organisation, case_id, policy, decisions, now, ahead=ahead)
 
 
 def policy_folder(settings: Settings) -> Path:

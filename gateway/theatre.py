@@ -33,6 +33,7 @@ DEMO = "demo"
 PATIENCE_SECONDS = 30.0
 UNTOLD = ("CommitmentStarted", "RepairTriaged", "RequestAnswered", "WorkPaused", "CallbackDue")
 """Left to the timeline at the end, so that the story stays one."""
+ASKED = "requested"
 ELSEWHERE = (
     "database_url",
     "database_password_file",
@@ -99,17 +100,18 @@ class Scene:
         ago: timedelta | None = None,
     ) -> str:
         """Somebody reports a fault; the first such case is the scene's own."""
-        theatre, now = self._theatre, datetime.now(UTC)
-        command: Json = {
-            **_from("clerk-12" if role == "clerk" else "app", role),
-            "occurred_at": None if ago is None else (now - ago).isoformat(),
-            "body": {
-                "type": "ReportRepair",
-                "channel": channel,
-                "category": "no-gas",
-                "district": "north",
-            },
+        when = None if ago is None else (self.moment() - ago).isoformat()
+        body: Json = {
+            "type": "ReportRepair",
+            "channel": channel,
+            "category": "no-gas",
+            "district": "north",
         }
+        by = _from("clerk-12" if role == "clerk" else "app", role)
+        return await self._opened(words, {**by, "occurred_at": when, "body": body}, customer)
+
+    async def _opened(self, words: str, command: Json, customer: Party) -> str:
+        theatre = self._theatre
         opened = await report(
             theatre.cases,
             theatre.session.vault,
@@ -117,12 +119,36 @@ class Scene:
             theatre.policy,
             command,
             customer,
-            now,
+            self.moment(),
         )
         self.case = self.case or opened.case_id
         self.parties += [opened.party_id] if opened.party_id else []
         await self.told(words, opened.case_id)
         return opened.case_id
+
+    async def complained(
+        self, words: str, customer: Party, *, category: str = "late", accused: str | None = None
+    ) -> str:
+        """Somebody complains; the first such case is the scene's own."""
+        body: Json = {
+            "type": "RegisterComplaint",
+            "channel": "phone",
+            "about": "staff" if accused else "service",
+            "category": category,
+            "district": "north",
+            "accused": [{"staff": accused}] if accused else [],
+        }
+        return await self._opened(words, {**_from("clerk-12", "clerk"), "body": body}, customer)
+
+    async def approved(self, of: str, who: str, role: str) -> None:
+        """Somebody says yes to what is asked, on the facts as they stand."""
+        asked = next(a for a in (await self.timeline(of)).state["approvals"] if a["state"] == ASKED)
+        choice = {"approval": asked["id"], "facts_hash": asked["facts_hash"]}
+        await self.done("DecideApproval", of=of, who=who, role=role, decision="approve", **choice)
+
+    def moment(self) -> datetime:
+        """Now, by the clock on the wall."""
+        return datetime.now(UTC)
 
     async def done(
         self,
@@ -147,13 +173,13 @@ class Scene:
         lines = Padding(event_lines(shown, fresh), (0, 0, 0, 2))
         self.lines.put_nowait(Group(Text(words, style="italic"), lines))
 
-    async def later(self, by: timedelta) -> None:
-        """Let the case's clock run on: its timers fire as they would have."""
-        theatre = self._theatre
-        handle = theatre.skipper.client.get_workflow_handle(self.case)
+    async def later(self, by: timedelta, of: str | None = None) -> None:
+        """Let a case's clock run on: its timers fire as they would have."""
+        theatre, case = self._theatre, of or self.case
+        handle = theatre.skipper.client.get_workflow_handle(case)
         until = await theatre.skipper.get_current_time(handle) + by
         await theatre.skipper.fast_forward(handle, by)
-        await self._until(self.case, lambda shown: not _due(shown, until))
+        await self._until(case, lambda shown: not _due(shown, until))
 
     async def ended(self, case: str, stage: str) -> None:
         """Wait until a case has reached its end by itself."""
@@ -161,6 +187,17 @@ class Scene:
 
     async def timeline(self, case: str | None = None) -> Timeline:
         return await self._theatre.session.timeline(case or self.case)
+
+    async def happened(self, case: str, event: str, times: int = 1) -> None:
+        """Wait until something has happened in a case so often."""
+
+        session = self._theatre.session
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                events = await session.log.read_stream(session.organisation, case)
+                if sum(e.type == event for e in events) >= times:
+                    return
+                await asyncio.sleep(0.05)
 
     async def _until(self, case: str, there: Callable[[Timeline], bool]) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):

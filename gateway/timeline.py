@@ -4,28 +4,29 @@ Everything is folded anew from the case's decisions in the log; `draw` puts it o
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from gateway.words import Clock, owner_words, rule_of, span, unless, words
-from lifecycles.calendars import working_between
+from gateway.commands import NOT_FOR_PEOPLE
+from gateway.standing import Asked, Promise, approval, promise
+from gateway.words import Clock, obeyed, rule_of, unless, words
 from lifecycles.casework import owner_of
-from lifecycles.commitments import attribution
 from lifecycles.lifecycle import Lifecycle, deadline, lifecycle_of
 from lifecycles.policies import Pinned
 from lifecycles.promises import terms_of
-from lifecycles.repair import possible
-from lifecycles.repair_stages import ENDED
-from schemas.base import Actor, Owner, Value
-from schemas.commitments import (
-    Commitment,
-    CommitmentBroken,
-    CommitmentEvent,
-    EscalationRaised,
-    Pause,
+from schemas.approvals import (
+    ApprovalEscalated,
+    ApprovalEvent,
+    ApprovalGranted,
+    ApprovalRejected,
 )
+from schemas.base import Actor, Owner, Value
+from schemas.case import AnyCase
+from schemas.commitments import CommitmentBroken, CommitmentEvent, EscalationRaised
+from schemas.complaint import CustomerReplied
+from schemas.conduct import FindingExpired, MarkRemoved, ReplyRecorded
 from schemas.envelope import Json, RecordedDecision
-from schemas.repair import AppointmentMissed, RepairCancelled, RepairState, WorkResumed
+from schemas.repair import AppointmentMissed, RepairCancelled, WorkResumed
 
 
 class Entry(Value):
@@ -42,36 +43,6 @@ class Entry(Value):
     type: str
     command_id: str
     body: Json
-
-
-class Stretch(Value):
-    """How long somebody had the case while a promise's time ran."""
-
-    owner: Owner
-    since: datetime
-    until: datetime
-    seconds: int
-
-
-class Promise(Value):
-    """A commitment with what is left of its time, or what was missed."""
-
-    id: str
-    name: str
-    rule: str
-    state: str
-    start: datetime
-    due: datetime
-    agreed: bool
-    met_at: datetime | None
-    ended_at: datetime | None
-    margin_seconds: int | None
-    """Left or to spare; below zero: late. Working time where the promise runs on that."""
-    fired: int
-    """Rungs of its ladder that were told."""
-    pauses: tuple[Pause, ...]
-    held: tuple[Stretch, ...]
-    text: str
 
 
 class Coming(Value):
@@ -99,6 +70,7 @@ class Timeline(Value):
     version: int
     events: tuple[Entry, ...]
     commitments: tuple[Promise, ...]
+    approvals: tuple[Asked, ...]
     next: tuple[Coming, ...]
     possible: tuple[str, ...]
     """Commands that somebody may send now."""
@@ -121,7 +93,8 @@ def timeline(
     now = max([now, *(d.decided_at for d in decisions)])
     lifecycle = lifecycle_of(case_id)
     clock = Clock(policy.policy.calendar.time_zone, now)
-    state: RepairState = lifecycle.initial(case_id, organisation, *policy)
+    binding = obeyed(policy.policy)
+    state: AnyCase = lifecycle.initial(case_id, organisation, *policy)
     entries: list[Entry] = []
     version = 0
     for decision in decisions:
@@ -138,12 +111,13 @@ def timeline(
                     decided_at=decision.decided_at,
                     actor=actor,
                     text=words(event, clock.write),
-                    rule=rule_of(event, policy.policy, _rule(state, event)),
+                    rule=_rule(state, event) or rule_of(event, binding),
                     type=event.type,
                     command_id=decision.command_id,
                     body=body,
                 )
             )
+    due = {c.id: c.due for c in state.commitments}
     return Timeline(
         case_id=case_id,
         organisation=organisation,
@@ -152,22 +126,27 @@ def timeline(
         time_zone=policy.policy.calendar.time_zone,
         as_of=now,
         stage=state.stage,
-        ended=state.stage in ENDED,
+        ended=lifecycle.summary(state).final,
         owner=owner_of(state),
         version=version,
         events=tuple(entries),
-        commitments=tuple(_promise(state, c, now, clock) for c in state.commitments),
+        commitments=tuple(promise(state, c, now, clock) for c in state.commitments),
+        approvals=tuple(
+            approval(a, due[a.commitment], state.rules.approvals[a.kind], clock)
+            for a in state.approvals
+        ),
         next=tuple(coming(lifecycle, state, version, now, ahead)),
-        possible=possible(state),
+        possible=tuple(n for n in lifecycle.possible(state) if n not in NOT_FOR_PEOPLE),
         state=state.model_dump(mode="json"),
     )
 
 
 def coming(
-    lifecycle: Lifecycle, state: RepairState, version: int, now: datetime, ahead: int
+    lifecycle: Lifecycle, state: AnyCase, version: int, now: datetime, ahead: int
 ) -> Iterable[Coming]:
     """What the clock will do if nobody acts: the lifecycle decides its next deadlines, on trial."""
     clock = Clock(state.policy.calendar.time_zone, now)
+    binding = obeyed(state.policy)
     for _ in range(ahead):
         at = lifecycle.next_deadline(state)
         if at is None:
@@ -183,14 +162,14 @@ def coming(
                     at=event.at,
                     local=clock.local(event.at),
                     text=words(event, clock.write) + early,
-                    rule=rule_of(event, state.policy, _rule(state, event)),
+                    rule=_rule(state, event) or rule_of(event, binding),
                     unless=hindrance,
                 )
         state = lifecycle.fold(state, events)
         version += len(events)
 
 
-def _hindrance(state: RepairState, event: Any) -> str | None:
+def _hindrance(state: AnyCase, event: Any) -> str | None:
     """What must happen before, so that the event does not; None for what only comes along."""
     match event:
         case CommitmentBroken() | EscalationRaised():
@@ -202,87 +181,33 @@ def _hindrance(state: RepairState, event: Any) -> str | None:
             return "somebody resumes the work before"
         case RepairCancelled():
             return "the customer agrees a time before"
+        case CustomerReplied():
+            return "the complainant replies before"
+        case ReplyRecorded():
+            return "the person replies before"
+        case FindingExpired() | MarkRemoved():
+            return "the finding is overturned before"
+        case ApprovalEscalated() | ApprovalGranted() | ApprovalRejected():
+            return unless("approval_decided")
         case _:
             return None
 
 
-def _hastened(state: RepairState, event: EscalationRaised) -> bool:
+def _hastened(state: AnyCase, event: EscalationRaised) -> bool:
     c = next(c for c in state.commitments if c.id == event.commitment)
     return event.at < c.rungs[event.rung - 1]
 
 
-def _rule(state: RepairState, event: Any) -> str | None:
-    """The rule of the commitment that an event belongs to."""
-    if not isinstance(event, CommitmentEvent):
-        return None
-    return next((c.rule for c in state.commitments if c.id == event.commitment), None)
-
-
-def _promise(state: RepairState, c: Commitment, now: datetime, clock: Clock) -> Promise:
-    margin = _margin(state, c, now)
-    return Promise(
-        id=c.id,
-        name=c.name,
-        rule=c.rule,
-        state=c.state,
-        start=c.start,
-        due=c.due,
-        agreed=c.agreed,
-        met_at=c.met_at,
-        ended_at=c.ended_at,
-        margin_seconds=None if margin is None else int(margin.total_seconds()),
-        fired=c.fired,
-        pauses=c.pauses,
-        held=tuple(
-            Stretch(
-                owner=h.owner,
-                since=h.since,
-                until=h.until,
-                seconds=int((h.until - h.since).total_seconds()),
-            )
-            for h in attribution(c, state.owners, now)
-        ),
-        text=_standing(c, margin, clock),
-    )
-
-
-def _margin(state: RepairState, c: Commitment, now: datetime) -> timedelta | None:
-    if c.state == "cancelled":
-        return None
-    at = c.met_at or c.ended_at or now
-    if c.state == "paused":
-        at = c.pauses[-1].since
-    if terms_of(state.rules, c).basis == "working" and not c.agreed:
-        return working_between(state.policy.calendar, at, c.due)
-    return c.due - at
-
-
-def _standing(c: Commitment, margin: timedelta | None, clock: Clock) -> str:
-    late = span(margin or timedelta(0))
-    match c.state:
-        case "running" if margin is not None and margin < timedelta(0):
-            return f"due {clock.write(c.due)}, {late} ago; the breach is not recorded yet"
-        case "running":
-            return f"due {clock.write(c.due)}, {late} left"
-        case "paused":
-            return f"time stands still since {clock.write(c.pauses[-1].since)}, {late} left"
-        case "kept":
-            return f"kept, {late} to spare"
-        case "broken" if c.met_at is not None:
-            return f"broken, met {late} late"
-        case "broken" if c.ended_at is not None:
-            return f"broken; {late} late when no longer owed ({c.cancelled})"
-        case "broken":
-            return f"broken, {late} late so far"
-        case "cancelled":
-            return f"no longer owed ({c.cancelled})"
-
-
-def held_words(held: Iterable[Stretch]) -> str:
-    """Who had the case while a promise's time ran, longest first."""
-    total: dict[str, int] = {}
-    for stretch in held:
-        who = owner_words(stretch.owner)
-        total[who] = total.get(who, 0) + stretch.seconds
-    ranked = sorted(((w, s) for w, s in total.items() if s), key=lambda entry: -entry[1])
-    return ", ".join(f"{who} {span(timedelta(seconds=s))}" for who, s in ranked)
+def _rule(state: AnyCase, event: Any) -> str | None:
+    """The rule of the commitment or approval that an event belongs to."""
+    match event:
+        case ApprovalGranted(silent=True) | ApprovalRejected(by=None):
+            return "ADM-7"
+        case ApprovalEscalated() | ApprovalRejected():
+            return None
+        case CommitmentEvent():
+            return next((c.rule for c in state.commitments if c.id == event.commitment), None)
+        case ApprovalEvent():
+            return next((a.rule for a in state.approvals if a.id == event.approval), None)
+        case _:
+            return None

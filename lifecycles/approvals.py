@@ -32,7 +32,7 @@ from schemas.approvals import (
     Facts,
     WithdrawApproval,
 )
-from schemas.base import SYSTEM, Subject
+from schemas.base import SYSTEM, Code, Subject
 from schemas.case import AnyCase
 from schemas.commitments import CommitmentEvents
 
@@ -46,6 +46,11 @@ BY_SILENCE = "no_answer_in_time"
 def facts_hash(facts: Facts) -> str:
     """What an approval is bound to: SHA-256 over the facts' canonical JSON (RFC 8785)."""
     return sha256(rfc8785.dumps(dict(facts))).hexdigest()
+
+
+def _of(facts: Facts, name: str) -> str:
+    """One fact as it is hashed: 1 is not true, and none at all is not a None."""
+    return facts_hash({name: facts[name]} if name in facts else {})
 
 
 def same(one: Subject, other: Subject) -> bool:
@@ -96,22 +101,18 @@ def decide_approval(state: AnyCase, c: DecideApproval, by: By) -> Results:
         return
     subject = by.actor.subject
     mine = c.on_behalf_of or subject
-    if c.decision == "approve" and any(
-        same(g.subject, subject) and g.on_behalf_of == c.on_behalf_of for g in approval.given
-    ):
+    if c.decision == "approve" and _said(approval, c, subject):
         return
     yield from _open(approval)
     if c.facts_hash != approval.facts_hash:
         yield No("It rests on other facts by now: look at them again, then decide.")
-    if by.at < approval.asked_at:
-        yield No("It was not asked yet then; correct `occurred_at`.")
-    if by.actor.role == "system" or by.actor.proof == "system":
+    yield from _asked_by_then(approval, by)
+    if by.actor.role in ("system", "service") or by.actor.proof == "system":
         yield No("Only a person can decide it.")
     yield from _may_decide(approval, c.on_behalf_of, by)
-    taken = {g.on_behalf_of or g.subject for g in approval.given} | {
-        g.subject for g in approval.given
-    }
-    if among(subject, taken) or among(mine, taken):
+    # A deputy and whom they stand in for are one voice. A no may always follow one's own yes.
+    heard = [who for g in approval.given for who in (g.subject, g.on_behalf_of or g.subject)]
+    if c.decision == "approve" and (among(subject, heard) or among(mine, heard)):
         yield No("This person's yes counts already; a second person must decide too.")
     if c.decision == "reject":
         if c.reason is None:
@@ -141,6 +142,18 @@ def decide_approval(state: AnyCase, c: DecideApproval, by: By) -> Results:
         yield from _settled(state, approval, by)
 
 
+def _said(approval: Approval, c: DecideApproval, subject: Subject) -> bool:
+    """Whether this very yes is on record and still counts."""
+    return (
+        approval.state in ("requested", "approved")
+        and c.facts_hash == approval.facts_hash
+        and any(
+            same(g.subject, subject) and same(g.on_behalf_of or "", c.on_behalf_of or "")
+            for g in approval.given
+        )
+    )
+
+
 def _may_decide(approval: Approval, on_behalf_of: Subject | None, by: By) -> Iterator[No]:
     """Separation of duties: neither whoever decides nor whom they stand in for may be barred."""
     if among(by.actor.subject, approval.barred):
@@ -152,7 +165,7 @@ def _may_decide(approval: Approval, on_behalf_of: Subject | None, by: By) -> Ite
     if among(on_behalf_of, approval.barred):
         yield No("Who asked for it, or is part of the case, cannot let somebody else decide it.")
     if not any(
-        same(d.by, on_behalf_of) and same(d.to, by.actor.subject) and by.at <= d.until
+        same(d.by, on_behalf_of) and same(d.to, by.actor.subject) and d.since <= by.at <= d.until
         for d in approval.delegations
     ):
         yield No("There is no delegation to this person that holds now.")
@@ -164,10 +177,11 @@ def delegate_approval(state: AnyCase, c: DelegateApproval, by: By) -> Results:
     if approval is None:
         yield No("There is no such approval in this case.")
         return
-    mine = Delegation(by=by.actor.subject, to=c.to, until=c.until, reason=c.reason)
-    if mine in approval.delegations:
+    mine = (by.actor.subject, c.to, c.until, c.reason)
+    if any((d.by, d.to, d.until, d.reason) == mine for d in approval.delegations):
         return
     yield from _open(approval)
+    yield from _asked_by_then(approval, by)
     yield from _may_decide(approval, None, by)
     if among(c.to, approval.barred):
         yield No("That person asked for it, or is part of the case, and cannot decide it.")
@@ -175,7 +189,14 @@ def delegate_approval(state: AnyCase, c: DelegateApproval, by: By) -> Results:
         yield No("Name another person than yourself.")
     if c.until <= by.at:
         yield No("The delegation must end later than it begins; correct `until`.")
-    yield ApprovalDelegated(at=by.at, approval=approval.id, **mine.model_dump())
+    yield ApprovalDelegated(
+        at=by.at,
+        approval=approval.id,
+        by=by.actor.subject,
+        to=c.to,
+        until=c.until,
+        reason=c.reason,
+    )
 
 
 def withdraw_approval(state: AnyCase, c: WithdrawApproval, by: By) -> Results:
@@ -187,7 +208,9 @@ def withdraw_approval(state: AnyCase, c: WithdrawApproval, by: By) -> Results:
     if approval.state == "withdrawn":
         return
     yield from _open(approval)
-    if not same(approval.asked_by, by.actor.subject):
+    yield from _asked_by_then(approval, by)
+    by_rule = approval.asked_by == SYSTEM.subject and by.actor != SYSTEM
+    if by_rule or not same(approval.asked_by, by.actor.subject):
         yield No("Only who asked for it can withdraw it.")
     yield from withdraw(state, approval, c.reason, by)
 
@@ -195,7 +218,7 @@ def withdraw_approval(state: AnyCase, c: WithdrawApproval, by: By) -> Results:
 def withdraw(state: AnyCase, approval: Approval, reason: str, by: By) -> Events:
     """It is not wanted any more: the case went another way."""
     yield ApprovalWithdrawn(at=by.at, approval=approval.id, reason=reason)
-    yield from _settled(state, approval, by)
+    yield from _over(state, approval, by, "withdrawn")
 
 
 def withdraw_all(state: AnyCase, reason: str, by: By) -> Events:
@@ -217,9 +240,10 @@ def lapse(state: AnyCase, facts_of: Callable[[Approval], Facts | None], by: By) 
         facts = facts_of(approval)
         if facts is not None and facts_hash(facts) != approval.facts_hash:
             names = sorted(facts.keys() | approval.facts.keys())
-            differ = tuple(n for n in names if facts.get(n, ...) != approval.facts.get(n, ...))
+            before = approval.facts
+            differ = tuple(n for n in names if _of(facts, n) != _of(before, n))
             yield ApprovalLapsed(at=by.at, approval=approval.id, changed=differ)
-            yield from _settled(state, approval, by)
+            yield from _over(state, approval, by, "lapsed")
 
 
 def silence_at(state: AnyCase) -> datetime | None:
@@ -240,7 +264,7 @@ def silent(state: AnyCase, by: By) -> Events:
                     yield ApprovalEscalated(at=due, approval=approval.id, to=to)
             case "approve":
                 yield ApprovalGranted(at=due, approval=approval.id, silent=True)
-                yield from _over(state, approval, on_time)
+                yield from _over(state, approval, on_time, "decided_by_silence")
             case "reject":
                 yield ApprovalRejected(
                     at=due,
@@ -250,7 +274,7 @@ def silent(state: AnyCase, by: By) -> Events:
                     reason=BY_SILENCE,
                     evidence=None,
                 )
-                yield from _over(state, approval, on_time)
+                yield from _over(state, approval, on_time, "decided_by_silence")
 
 
 def _silent(state: AnyCase) -> Iterator[tuple[Approval, datetime]]:
@@ -285,11 +309,16 @@ def _settled(state: AnyCase, approval: Approval, by: By) -> Iterator[CommitmentE
             yield from commitments.meet(c, by.at, by.id)
 
 
-def _over(state: AnyCase, approval: Approval, by: By) -> Iterator[CommitmentEvents]:
-    """Silence decided: nobody kept the promise, and nobody has to any more."""
+def _asked_by_then(approval: Approval, by: By) -> Iterator[No]:
+    if by.at < approval.asked_at:
+        yield No("It was not asked yet then; correct `occurred_at`.")
+
+
+def _over(state: AnyCase, approval: Approval, by: By, reason: Code) -> Iterator[CommitmentEvents]:
+    """Nobody decided it, and nobody has to any more: its promise is neither kept nor owed."""
     for c in state.commitments:
         if c.id == approval.commitment:
-            yield from commitments.cancel(c, by.at, "decided_by_silence")
+            yield from commitments.cancel(c, by.at, reason)
 
 
 def evolve(approvals: tuple[Approval, ...], event: ApprovalEvents) -> tuple[Approval, ...]:
@@ -322,7 +351,12 @@ def _changed(a: Approval, event: ApprovalEvents) -> Approval:
             return a
         case ApprovalDelegated():
             delegation = made(
-                Delegation, by=event.by, to=event.to, until=event.until, reason=event.reason
+                Delegation,
+                by=event.by,
+                to=event.to,
+                since=event.at,
+                until=event.until,
+                reason=event.reason,
             )
             return changed(a, delegations=(*a.delegations, delegation))
         case ApprovalGiven():

@@ -101,6 +101,12 @@ def end_of_day(calendar: Calendar, at: datetime) -> datetime:
     return _utc(end)
 
 
+def start_of_day(calendar: Calendar, day: date) -> datetime:
+    """The first instant (UTC) of the local date `day`, which is the end of the one before."""
+    noon = (day.toordinal() - 1 - _EPOCH_ORDINAL) * _DAY + _DAY // 2
+    return end_of_day(calendar, _utc(noon - _offset(_zone(calendar.time_zone), noon)))
+
+
 def open_at(calendar: Calendar, at: datetime) -> bool:
     """Whether `at` is working time: from a window's first instant until just before its end."""
     hours = _hours(calendar)
@@ -117,6 +123,13 @@ def local(calendar: Calendar, at: datetime) -> datetime:
     _instant(at)
     shown = at.astimezone(_zone(calendar.time_zone))
     return at.astimezone(timezone(shown.utcoffset() or timedelta(0), shown.tzname() or "UTC"))
+
+
+def months_later(day: date, months: int) -> date:
+    """The same day so many calendar months on; the month's last where it has no such day."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    last = (date(year + month // 11, (month + 1) % 12 + 1, 1) - date.resolution).day
+    return date(year, month + 1, min(day.day, last))
 
 
 def is_working_day(calendar: Calendar, day: date) -> bool:

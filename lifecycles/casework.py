@@ -1,6 +1,6 @@
 """What every kind of case does alike: preparing a decision, owner, clock, summary, story."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -38,8 +38,8 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 class Rulebook(NamedTuple, Generic[S]):
     """How one kind of case decides."""
 
-    opening: str
-    """The command that opens it."""
+    opening: tuple[str, ...]
+    """The commands that open it: any one of them."""
     unopened: str
     """What to do where there is no such case yet."""
     opened_already: str
@@ -51,6 +51,8 @@ class Rulebook(NamedTuple, Generic[S]):
     evolve: Callable[[S, Any], S]
     facts: Callable[[S, Approval], Facts | None] | None = None
     """What an approval rests on now, for kinds that ask for approvals; None: it is used up."""
+    against: Callable[[S, CommandEnvelope[Any]], Iterable[str]] | None = None
+    """Reasons that hold against whatever such an actor sends: no decider can forget them."""
 
 
 def decide(rules: Rulebook[S], state: S, command: CommandEnvelope[Any], now: datetime) -> list[Any]:
@@ -74,7 +76,9 @@ def decide(rules: Rulebook[S], state: S, command: CommandEnvelope[Any], now: dat
         also.append("This lies before the report of the case; correct `occurred_at`.")
     elif at < earliest:
         also.append(f"This lies before {BEGINNING.year}; correct `occurred_at`.")
-    if begun is None and kind != rules.opening:
+    if rules.against is not None:
+        also.extend(rules.against(state, command))
+    if begun is None and kind not in rules.opening:
         return settle((), (rules.unopened, *also))
     by = By(max(earliest, min(at, now)), command.actor, command.id)
     results = list(rules.deciders[type(body)](state, body, by))
@@ -91,7 +95,7 @@ def decide(rules: Rulebook[S], state: S, command: CommandEnvelope[Any], now: dat
 
 
 def _not_now(rules: Rulebook[S], state: S, kind: str) -> str:
-    if kind == rules.opening:
+    if kind in rules.opening:
         return rules.opened_already
     possible = ", ".join(rules.possible(state)) or "nothing"
     return f"{kind} is not possible at stage {state.stage}; possible now: {possible}."
@@ -132,6 +136,43 @@ def hand_over(state: AnyCase, c: HandOverCase, by: By) -> Iterator[OwnerChanged 
     if c.to == owner_of(state):
         return
     yield OwnerChanged(at=by.at, owner=c.to, reason=c.reason)
+
+
+def not_before(earliest: datetime | None, by: By, what: str) -> Iterator[No]:
+    """What is told of late cannot have happened before its cause."""
+    if earliest is not None and by.at < earliest:
+        yield No(f"This cannot have happened before {what}; correct `occurred_at`.")
+
+
+def consent_first(consent: bool, result: str) -> Iterator[No]:
+    """A follow-up call (回访) starts by asking consent and ends without it (KUN-5.6)."""
+    if consent == (result == "no_consent") and result != "unreachable":
+        yield No(
+            "A call begins by asking consent: with consent it has a result,"
+            " without it the result is no_consent (KUN-5.6)."
+        )
+
+
+def may_join(state: AnyCase, other: str, waits: bool) -> Iterator[No]:
+    """Whether this case may ask the `other` to take it in; it `waits` where it asked already."""
+    kind = state.case_id.partition("-")[0]
+    if other == state.case_id:
+        yield No("A case cannot take in itself; name another.")
+    if not other.startswith(f"{kind}-"):
+        yield No(f"Only a {kind} case can take in a {kind} case.")
+    if waits:
+        yield No("It has asked another case already; wait for that answer.")
+    elif any(request.case_id == other for request in state.requests):
+        # Requests travel side by side: an old one must not overtake a new one.
+        yield No("That case has yet to answer an earlier request; wait for that answer.")
+
+
+def may_adopt(since: datetime, field: str, by: By) -> Iterator[No]:
+    """Whether a case that began `since` can be taken in; `field` names that in the command."""
+    if since > by.at:
+        yield No(f"The report lies in the future; correct `{field}`.")
+    if since < BEGINNING:
+        yield No(f"The report lies before {BEGINNING.year}; correct `{field}`.")
 
 
 def ask(state: AnyCase, case: str, command: Json, *, opens: bool = False) -> dict[str, Any]:

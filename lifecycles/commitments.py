@@ -147,6 +147,41 @@ def agree(
     )
 
 
+def extend(
+    c: Commitment,
+    terms: CommitmentTerms,
+    timing: Timing,
+    at: datetime,
+    until: datetime,
+    approval: str,
+    fact: str,
+) -> Iterator[CommitmentEvents]:
+    """More time was granted at `at`: it is due at `until`, and its ladder stretches with it.
+
+    One that was broken before stays broken and keeps its ladder. One that stands still has what
+    was left at its pause and the time granted. `approval` is the consent on record.
+    """
+    if c.state not in ("running", "paused") and not _was_running(c, at):
+        return
+    if c.state == "broken":
+        yield BreachWithdrawn(at=at, commitment=c.id, evidence=fact)
+    due = max(c.due, until)
+    told = c.pauses[-1].since if c.state == "paused" else at
+    rungs, hastened = _ladder(terms, timing, c.start, due, told)
+    yield CommitmentReset(
+        at=at, commitment=c.id, due=due, rungs=rungs, hastened=hastened, consent=approval
+    )
+
+
+def promised(c: Commitment, terms: CommitmentTerms, timing: Timing) -> datetime:
+    """When it would be due (UTC) had nobody agreed or granted another time: its pauses included."""
+    due = _due(terms, timing.calendar, c.start)
+    for p in c.pauses:
+        if p.until is not None:
+            due = _shift(terms, timing.calendar, p.since, p.until, due)
+    return due
+
+
 def restore(
     c: Commitment,
     terms: CommitmentTerms,

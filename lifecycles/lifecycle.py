@@ -7,14 +7,16 @@ same code.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycles import repair
+from lifecycles import complaint, conduct, repair, satisfaction
 from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
 from schemas.base import SYSTEM, Command, Event
+from schemas.complaint import ComplaintCommand, ComplaintEvent
+from schemas.conduct import ConductCommand, ConductEvent
 from schemas.envelope import (
     CaseSummary,
     CommandEnvelope,
@@ -26,6 +28,7 @@ from schemas.envelope import (
 )
 from schemas.policy import Policy
 from schemas.repair import RepairCommand, RepairEvent
+from schemas.satisfaction import SatisfactionCommand, SatisfactionEvent
 
 CLOCK = "deadline/"
 """How the ids of the clock's own commands begin."""
@@ -80,20 +83,75 @@ class Lifecycle:
         return state
 
 
+class Rules(Protocol):
+    """What a kind's own module holds."""
+
+    @property
+    def initial(self) -> Callable[[str, str, Policy, str], Any]: ...
+    @property
+    def decide(self) -> Callable[[Any, CommandEnvelope[Any], datetime], list[Any]]: ...
+    @property
+    def evolve(self) -> Callable[[Any, Any], Any]: ...
+    @property
+    def next_deadline(self) -> Callable[[Any], datetime | None]: ...
+    @property
+    def last_together(self) -> Callable[[Any, datetime, datetime], datetime]: ...
+    @property
+    def effects(self) -> Callable[[Any, Any], list[Message]]: ...
+    @property
+    def summary(self) -> Callable[[Any], CaseSummary]: ...
+    @property
+    def story(self) -> Callable[[Any], str]: ...
+    @property
+    def possible(self) -> Callable[[Any], tuple[str, ...]]: ...
+
+
+def _of(
+    kind: str,
+    rules: Rules,
+    commands: TypeAdapter[CommandEnvelope[Any]],
+    events: TypeAdapter[Any],
+) -> Lifecycle:
+    return Lifecycle(
+        kind=kind,
+        initial=rules.initial,
+        decide=rules.decide,
+        evolve=rules.evolve,
+        next_deadline=rules.next_deadline,
+        last_together=rules.last_together,
+        effects=rules.effects,
+        summary=rules.summary,
+        story=rules.story,
+        possible=rules.possible,
+        commands=commands,
+        events=events,
+    )
+
+
 LIFECYCLES: Mapping[str, Lifecycle] = {
-    "repair": Lifecycle(
-        kind="repair",
-        initial=repair.initial,
-        decide=repair.decide,
-        evolve=repair.evolve,
-        next_deadline=repair.next_deadline,
-        last_together=repair.last_together,
-        effects=repair.effects,
-        summary=repair.summary,
-        story=repair.story,
-        possible=repair.possible,
-        commands=TypeAdapter(CommandEnvelope[RepairCommand]),
-        events=TypeAdapter(RepairEvent),
+    "repair": _of(
+        "repair",
+        repair,
+        TypeAdapter(CommandEnvelope[RepairCommand]),
+        TypeAdapter(RepairEvent),
+    ),
+    "complaint": _of(
+        "complaint",
+        complaint,
+        TypeAdapter(CommandEnvelope[ComplaintCommand]),
+        TypeAdapter(ComplaintEvent),
+    ),
+    "conduct": _of(
+        "conduct",
+        conduct,
+        TypeAdapter(CommandEnvelope[ConductCommand]),
+        TypeAdapter(ConductEvent),
+    ),
+    "satisfaction": _of(
+        "satisfaction",
+        satisfaction,
+        TypeAdapter(CommandEnvelope[SatisfactionCommand]),
+        TypeAdapter(SatisfactionEvent),
     ),
 }
 

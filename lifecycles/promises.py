@@ -90,6 +90,21 @@ def reach(state: AnyCase, milestone: str, by: By, facts: Scope = ANY) -> Iterato
     yield from begin(state, milestone, by, facts)
 
 
+def pause(state: AnyCase, by: By, reason: Code, evidence: str) -> Iterator[CommitmentEvents]:
+    """Stop the time of those promises for which the policy allows this reason."""
+    for c in state.commitments:
+        if c.name in state.rules.pause_reasons[reason].pauses:
+            yield from commitments.pause(c, by.at, reason, evidence, by.id)
+
+
+def resume(state: AnyCase, by: By) -> Iterator[CommitmentEvents]:
+    """Let the time of every promise that stands still run again."""
+    clock = timing(state)
+    for c in state.commitments:
+        if c.state == "paused":
+            yield commitments.resume(c, terms_of(state.rules, c), clock, by.at)
+
+
 def cancel_all(
     state: AnyCase, by: By, reason: Code, but: Collection[str] = ()
 ) -> Iterator[CommitmentEvents]:
@@ -114,12 +129,39 @@ def restore(
             yield commitments.restore(c, terms, clock, by.at, reason, since)
 
 
+def judged_anew(
+    state: AnyCase, milestone: str, by: By, facts: Scope, since: datetime | None
+) -> Iterator[CommitmentEvents]:
+    """The case is of another kind than was thought: other promises, on the same clock."""
+    for c in state.commitments:
+        if not applies(terms_of(state.rules, c), facts):
+            yield from commitments.cancel(c, by.at, "retriaged")
+    yield from begin(state, milestone, by, facts, since=since, once=True)
+
+
+def backdate(state: AnyCase, milestone: str, by: By, since: datetime) -> Iterator[CommitmentEvents]:
+    """The `milestone` was reached earlier than this case knew: the earliest clock counts."""
+
+    def later(c: Commitment) -> bool:
+        started_by = terms_of(state.rules, c).starts
+        return c.state in ("running", "paused") and c.start > since and started_by == milestone
+
+    return restore(state, by, "backdated", later, since)
+
+
+def met_by(state: AnyCase, milestone: str) -> Callable[[Commitment], bool]:
+    """Promises that the milestone kept, in time or late."""
+    return lambda c: c.met_at is not None and terms_of(state.rules, c).ends == milestone
+
+
 def owed_again(state: AnyCase, main: str = "fixed") -> Callable[[Commitment], bool]:
     """Promises that the `main` milestone, or a side exit, ended and that hold again after all."""
 
+    met = met_by(state, main)
+
     def owed(c: Commitment) -> bool:
         if c.met_at is not None:
-            return terms_of(state.rules, c).ends == main
+            return met(c)
         return c.cancelled not in (None, *SETTLED)
 
     return owed

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from lifecycles import casework, commitments, promises
+from lifecycles import casework, promises
 from lifecycles import repair_ends as ends
 from lifecycles import repair_links as links
 from lifecycles import repair_visits as visits
@@ -179,10 +179,7 @@ def triage(state: RepairState, c: TriageRepair, by: By) -> Results:
     if same:
         return
     facts = Scope(terms.network, c.severity, c.category, state.channel)
-    for o in state.commitments:
-        if not promises.applies(promises.terms_of(state.rules, o), facts):
-            yield from commitments.cancel(o, by.at, "retriaged")
-    yield from promises.begin(state, "reported", by, facts, since=state.reported_at, once=True)
+    yield from promises.judged_anew(state, "reported", by, facts, state.reported_at)
 
 
 def passed(state: RepairState, c: DeadlinePassed, by: By) -> Results:
@@ -291,7 +288,7 @@ DECIDERS: Mapping[type[Command], Callable[[RepairState, Any, By], Results]] = {
     RecordAnswer: links.record_answer,
 }
 RULEBOOK = casework.Rulebook[RepairState](
-    opening="ReportRepair",
+    opening=("ReportRepair",),
     unopened="There is no such case yet; report the repair first.",
     opened_already="This case is reported already; report another fault under a new case.",
     deciders=DECIDERS,

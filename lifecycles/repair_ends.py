@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from lifecycles import commitments, promises
-from lifecycles.calendars import local
-from lifecycles.casework import unit
+from lifecycles.calendars import local, months_later
+from lifecycles.casework import consent_first, unit
 from lifecycles.decisions import By, No
 from lifecycles.repair_evolve import staying
 from lifecycles.repair_stages import CLOSING, scope
@@ -120,11 +120,7 @@ def record_callback(state: RepairState, c: RecordCallback, by: By) -> Results:
         return
     if call.result is not None:
         yield No("This party's follow-up is done.")
-    if c.consent == (c.result == "no_consent") and c.result != "unreachable":
-        yield No(
-            "A call begins by asking consent: with consent it has a result,"
-            " without it the result is no_consent (KUN-5.6)."
-        )
+    yield from consent_first(c.consent, c.result)
     rules = state.policy.repair.follow_up
     attempt = call.attempts + 1
     done = c.result != "unreachable" or attempt >= rules.attempts
@@ -260,7 +256,4 @@ def _warranty(state: RepairState, at: datetime) -> date | None:
     months = state.policy.repair.warranty_months
     if months is None:
         return None
-    day = local(state.policy.calendar, at).date()
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    last = (date(year + month // 11, (month + 1) % 12 + 1, 1) - date.resolution).day
-    return date(year, month + 1, min(day.day, last))
+    return months_later(local(state.policy.calendar, at).date(), months)

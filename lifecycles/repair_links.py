@@ -7,7 +7,7 @@ cases that ask each other are both refused rather than both gone.
 
 from collections.abc import Iterator
 
-from lifecycles import promises, repair_ends
+from lifecycles import casework, promises, repair_ends
 from lifecycles.casework import BEGINNING, owner_of, unit
 from lifecycles.decisions import By, No
 from lifecycles.repair_stages import ACTIVE
@@ -41,7 +41,7 @@ Results = Iterator[RepairEvents | SharedEvents | No]
 def merge_into(state: RepairState, c: MergeInto, by: By) -> Results:
     if state.merged_into == c.case or _asks(state) == ("merge", c.case):
         return
-    yield from _may_ask(state, c.case)
+    yield from casework.may_join(state, c.case, _asks(state) is not None)
     if state.linked_to:
         yield No("It is linked to a network fault: split it out first.")
     if any(a.how == "link" for a in state.adopted):
@@ -52,24 +52,12 @@ def merge_into(state: RepairState, c: MergeInto, by: By) -> Results:
 def link_to_fault(state: RepairState, c: LinkToFault, by: By) -> Results:
     if state.linked_to == c.fault or _asks(state) == ("link", c.fault):
         return
-    yield from _may_ask(state, c.fault)
+    yield from casework.may_join(state, c.fault, _asks(state) is not None)
     if state.network:
         yield No("This is a network fault itself: merge it instead.")
     if state.linked_to:
         yield No("It is linked to another fault: split it out first.")
     yield LinkRequested(at=by.at, fault=c.fault)
-
-
-def _may_ask(state: RepairState, other: str) -> Iterator[No]:
-    if other == state.case_id:
-        yield No("A case cannot take in itself; name another.")
-    if not other.startswith("repair-"):
-        yield No("Only a repair case can take in a repair case.")
-    if _asks(state):
-        yield No("It has asked another case already; wait for that answer.")
-    elif any(request.case_id == other for request in state.requests):
-        # Requests travel side by side: an old one must not overtake a new one.
-        yield No("That case has yet to answer an earlier request; wait for that answer.")
 
 
 def _asks(state: RepairState) -> tuple[str, str] | None:
@@ -87,26 +75,14 @@ def adopt_report(state: RepairState, c: AdoptReport, by: By) -> Results:
         yield No("Only a network fault takes in linked reports; merge it instead.")
     if _asks(state) or state.linked_to:
         yield No("This case is itself about to join another; ask that one.")
-    if c.reported_at > by.at:
-        yield No("The report lies in the future; correct `reported_at`.")
+    yield from casework.may_adopt(c.reported_at, "reported_at", by)
     if c.reported_at < BEGINNING:
-        yield No(f"The report lies before {BEGINNING.year}; correct `reported_at`.")
         return
     yield ReportAdopted(
         at=by.at, case=c.case, how=c.how, reported_at=c.reported_at, parties=c.parties
     )
     if state.reported_at and c.reported_at < state.reported_at:
-        yield from promises.restore(
-            state,
-            by,
-            "backdated",
-            lambda o: (
-                o.state in ("running", "paused")
-                and o.start > c.reported_at
-                and promises.terms_of(state.rules, o).starts == "reported"
-            ),
-            c.reported_at,
-        )
+        yield from promises.backdate(state, "reported", by, c.reported_at)
 
 
 def release_report(state: RepairState, c: ReleaseReport, by: By) -> Results:

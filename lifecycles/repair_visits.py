@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from lifecycles import commitments, promises
-from lifecycles.casework import unit
+from lifecycles.casework import not_before, unit
 from lifecycles.commitments import Agreement
 from lifecycles.decisions import By, No
 from lifecycles.repair_stages import scope
@@ -75,13 +75,13 @@ def accept_job(state: RepairState, c: AcceptJob, by: By) -> Results:
     if state.stage == Stage.ACCEPTED and state.crew == c.crew:
         return
     yield from _same_crew(state, c.crew)
-    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
+    yield from not_before(state.dispatched_at, by, "the crew was dispatched")
     yield JobAccepted(at=by.at, crew=c.crew)
 
 
 def decline_job(state: RepairState, c: DeclineJob, by: By) -> Results:
     yield from _same_crew(state, c.crew)
-    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
+    yield from not_before(state.dispatched_at, by, "the crew was dispatched")
     yield JobDeclined(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
 
 
@@ -91,7 +91,7 @@ def reassign_job(state: RepairState, c: ReassignJob, by: By) -> Results:
             return
         yield No("This crew has the job already; name another.")
     if state.stage == Stage.PAUSED:
-        yield from _not_before(state.paused_at, by, "it was paused")
+        yield from not_before(state.paused_at, by, "it was paused")
         yield from _go_on(state, by)
     yield JobReassigned(at=by.at, crew=c.crew, reason=c.reason, owner=unit(state))
 
@@ -128,7 +128,7 @@ def record_arrival(state: RepairState, c: RecordArrival, by: By) -> Results:
     yield from _visit(state, c.crew, by)
     yield CrewArrived(at=by.at, crew=c.crew)
     if state.stage == Stage.PAUSED:
-        for event in _resumed(state, by):
+        for event in promises.resume(state, by):
             state = _with(state, event)
             yield event
     if state.guard:
@@ -163,7 +163,7 @@ def record_no_access(state: RepairState, c: RecordNoAccess, by: By) -> Results:
 def make_safe(state: RepairState, c: MakeSafe, by: By) -> Results:
     if state.stage == Stage.MADE_SAFE:
         return
-    yield from _not_before(state.arrived_at, by, "the crew arrived")
+    yield from not_before(state.arrived_at, by, "the crew arrived")
     yield SiteMadeSafe(at=by.at, evidence=c.evidence)
     yield from promises.reach(state, "made_safe", by, scope(state))
 
@@ -171,7 +171,7 @@ def make_safe(state: RepairState, c: MakeSafe, by: By) -> Results:
 def start_work(state: RepairState, _: StartWork, by: By) -> Results:
     if state.stage == Stage.WORKING:
         return
-    yield from _not_before(state.arrived_at, by, "the crew arrived")
+    yield from not_before(state.arrived_at, by, "the crew arrived")
     yield WorkStarted(at=by.at)
 
 
@@ -188,14 +188,14 @@ def pause_work(state: RepairState, c: PauseWork, by: By) -> Results:
 def resume_work(state: RepairState, _: ResumeWork, by: By) -> Results:
     if state.stage != Stage.PAUSED:
         return
-    yield from _not_before(state.paused_at, by, "it was paused")
+    yield from not_before(state.paused_at, by, "it was paused")
     yield from _go_on(state, by)
 
 
 def pause_expired(state: RepairState, by: By) -> Iterator[RepairEvents | SharedEvents]:
     """The pause lasted as long as the policy allows: the time runs again."""
     yield WorkResumed(at=by.at, expired=True)
-    yield from _resumed(state, by)
+    yield from promises.resume(state, by)
 
 
 def request_parts(state: RepairState, c: RequestParts, by: By) -> Results:
@@ -242,11 +242,11 @@ def announce_interruption(state: RepairState, c: AnnounceInterruption, by: By) -
 def _visit(state: RepairState, crew: str, by: By) -> Results:
     """What holds for a visit, whether or not somebody opened."""
     yield from _same_crew(state, crew)
-    yield from _not_before(state.dispatched_at, by, "the crew was dispatched")
+    yield from not_before(state.dispatched_at, by, "the crew was dispatched")
     if state.stage == Stage.PAUSED:
         if state.pause_reason != ABSENT:
             yield No("The work is paused; resume it first.")
-        yield from _not_before(state.paused_at, by, "it was paused")
+        yield from not_before(state.paused_at, by, "it was paused")
     if state.appointment and state.appointment.missed and by.at <= state.appointment.end:
         yield AppointmentMissWithdrawn(at=by.at, evidence=by.id)
 
@@ -254,11 +254,6 @@ def _visit(state: RepairState, crew: str, by: By) -> Results:
 def _same_crew(state: RepairState, crew: str) -> Iterator[No]:
     if state.crew is not None and crew != state.crew:
         yield No("Another crew has this job; reassign it first.")
-
-
-def _not_before(earliest: datetime | None, by: By, what: str) -> Iterator[No]:
-    if earliest is not None and by.at < earliest:
-        yield No(f"This cannot have happened before {what}; correct `occurred_at`.")
 
 
 def _parts_wanted(state: RepairState) -> Iterator[No]:
@@ -281,7 +276,7 @@ def _window(state: RepairState, start: datetime, end: datetime, by: By) -> Itera
     if state.stage == Stage.PAUSED:
         if state.pause_reason != ABSENT:
             yield No("The work is paused; resume it before you agree a time.")
-        yield from _not_before(state.paused_at, by, "it was paused")
+        yield from not_before(state.paused_at, by, "it was paused")
 
 
 def _agreed(
@@ -291,7 +286,7 @@ def _agreed(
     earlier = state.appointment.end if state.appointment else None
     agreed = Agreement(c.start, c.end, c.consent, earlier)
     if state.stage == Stage.PAUSED:
-        for event in _resumed(state, by):
+        for event in promises.resume(state, by):
             state = _with(state, event)
             yield event
     clock = promises.timing(state)
@@ -306,21 +301,12 @@ def _pause(
 ) -> Iterator[RepairEvents | SharedEvents]:
     terms = state.policy.repair.pause_reasons[reason]
     yield WorkPaused(at=by.at, reason=reason, evidence=evidence, until=by.at + terms.longest)
-    for c in state.commitments:
-        if c.name in terms.pauses:
-            yield from commitments.pause(c, by.at, reason, evidence, by.id)
+    yield from promises.pause(state, by, reason, evidence)
 
 
 def _go_on(state: RepairState, by: By) -> Iterator[RepairEvents | SharedEvents]:
     yield WorkResumed(at=by.at, expired=False)
-    yield from _resumed(state, by)
-
-
-def _resumed(state: RepairState, by: By) -> Iterator[CommitmentEvents]:
-    clock = promises.timing(state)
-    for c in state.commitments:
-        if c.state == "paused":
-            yield commitments.resume(c, promises.terms_of(state.rules, c), clock, by.at)
+    yield from promises.resume(state, by)
 
 
 def _with(state: RepairState, event: RepairEvents | SharedEvents) -> RepairState:

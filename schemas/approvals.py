@@ -13,15 +13,18 @@ Facts = dict[Code, Fact]
 Silence = Literal["escalate", "approve", "reject"]
 """What it means when nobody decides in time (ADM-7)."""
 
+ApprovalState = Literal["requested", "approved", "rejected", "lapsed", "withdrawn"]
+
 FactsHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256, in hex, of the facts' canonical JSON (RFC 8785)."""
 
 
 class Delegation(Value):
-    """Somebody who may decide in another's place, until when."""
+    """Somebody who may decide in another's place, since when and until when, both included."""
 
     by: Subject
     to: Subject
+    since: UtcTime
     until: UtcTime
     reason: Code
 
@@ -55,7 +58,7 @@ class Approval(Value):
     """How many different people must say yes."""
     silence: Silence
     commitment: Code
-    state: Literal["requested", "approved", "rejected", "lapsed", "withdrawn"] = "requested"
+    state: ApprovalState = "requested"
     given: tuple[Consent, ...] = ()
     delegations: tuple[Delegation, ...] = ()
     ended_at: UtcTime | None = None

@@ -525,6 +525,7 @@ class ComplaintAnswered(Event):
     outcome: Outcome
     answer: Reference
     reason: Code | None
+    answered_by: Subject
 
 
 class FollowUpDue(Event):
@@ -732,8 +733,12 @@ class ComplaintState(CaseState[Stage]):
     returns: int = 0
     arbitrated: bool = False
     investigator: Subject | None = None
+    question: Reference | None = None
+    """What the complainant was asked and has not answered."""
     asked_until: datetime | None = None
     """The end of the wait for the complainant's reply."""
+    reply: Reference | None = None
+    """The complainant's last reply."""
     extension: Extension | None = None
     """The one being asked for."""
     extensions: int = 0
@@ -750,6 +755,7 @@ class ComplaintState(CaseState[Stage]):
     redo: int = 0
     appeals: int = 0
     appealed_at: datetime | None = None
+    appeal_decision: Literal["confirmed", "overturned"] | None = None
     rewarded: bool = False
     declined: Code | None = None
     """Why it is not ours to answer."""

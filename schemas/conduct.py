@@ -1,7 +1,9 @@
-"""Staff file (投诉记录): what upheld complaints mean for a member of staff; its events and state."""
+"""Staff file (投诉记录): what upheld complaints mean for somebody; its events and state."""
 
+import re
 from datetime import date, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +13,17 @@ from schemas.base import CaseId, Code, Command, Event, Owner, Reference, Subject
 from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import DeadlinePassed, RecordAnswer
 from schemas.policy import Cause, ConductPolicy, Gravity, Outcome
+
+
+def conduct_id(staff: Subject) -> CaseId:
+    """The case that is a member of staff's file; a staff number's capitals do not matter.
+
+    A number that cannot stand in a case's name is hashed: the first half of its SHA-256, in hex.
+    """
+    known = staff.casefold()
+    if re.fullmatch(r"[a-z0-9-]{1,60}", known):
+        return f"conduct-{known}"
+    return f"conduct-x{sha256(known.encode()).hexdigest()[:32]}"
 
 
 class Stage(StrEnum):
@@ -168,6 +181,8 @@ class MeasureDue(Event):
     finding: FindingId
     measure: Code
     step: int
+    commitments: tuple[Code, ...] = ()
+    """The promises to do it in time."""
 
 
 class MeasureTaken(Event):
@@ -193,6 +208,8 @@ class InvestigationOpened(Event):
 
     type: Literal["InvestigationOpened"] = "InvestigationOpened"
     finding: FindingId
+    commitments: tuple[Code, ...] = ()
+    """The promises to do it in time."""
 
 
 class InvestigationConcluded(Event):
@@ -246,7 +263,7 @@ class ReassignmentRejected(Event):
 
 
 class ReassignmentWithdrawn(Event):
-    """A finding that the proposal rests on was overturned."""
+    """A finding that the proposal rests on was overturned, or moved out of the window."""
 
     type: Literal["ReassignmentWithdrawn"] = "ReassignmentWithdrawn"
     proposal: int
@@ -258,6 +275,8 @@ class RedressDue(Event):
     type: Literal["RedressDue"] = "RedressDue"
     finding: FindingId
     of: tuple[Code, ...]
+    commitments: tuple[Code, ...] = ()
+    """The promises to do it in time."""
 
 
 class RedressMade(Event):
@@ -325,6 +344,9 @@ class Count(Value):
     penalty: Code | None = None
     redress: tuple[Code, ...] = ()
     """What must still be made good."""
+    promised: tuple[Code, ...] = ()
+    """The commitments to take the measure, or to judge the breach, in time."""
+    redress_promised: tuple[Code, ...] = ()
 
 
 class Proposal(Value):
@@ -332,6 +354,8 @@ class Proposal(Value):
 
     number: int
     findings: tuple[FindingId, ...]
+    considered: tuple[FindingId, ...] = ()
+    """All strikes that the file knew then: once it is rejected, they alone propose nothing."""
     reply_until: UtcTime
     replied: bool = False
     """Whether the right of reply is used or over."""

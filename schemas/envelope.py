@@ -77,7 +77,7 @@ class CommandOutcome(Value):
 class Message(Value):
     """A word to the outside, said through the outbox: ids and a template, nothing personal."""
 
-    to: Literal["party", "crew", "role", "unit"]
+    to: Literal["party", "crew", "staff", "role", "unit"]
     recipient: Subject
     template: Code
     params: dict[str, str | int | None]

@@ -276,13 +276,13 @@ class ComplaintPolicy(CaseRules):
     """What must be on record (in the vault) per channel, unless anonymous (KUN-5.4.1)."""
     superiors_barred: bool = True
     """Whether those whom an accused reports to are as little allowed to judge as the accused."""
-    returns_limit: Annotated[int, Field(ge=0, le=9)] = 2
-    """So often a department may give it back; then a supervisor decides whose it is."""
+    returns_limit: Annotated[int, Field(ge=1, le=9)] = 2
+    """Given back so often, a supervisor decides whose it is."""
     extension: ExtensionTerms
     appeal_within: Length
     """Dissatisfied with the answer, the complainant may go to the level above (WIN-3.4.3)."""
     follow_up: FollowUpTerms
-    next_level: Subject
+    next_level: Role
     """The role that is told of a *no* (ADM-5) and decides appeals."""
 
     def wrong(self) -> list[str]:
@@ -340,6 +340,12 @@ class SatisfactionPolicy(CaseRules):
     """A department with fewer answers in a year is not ranked."""
     sample: Percent = 10
     """How many of a day's follow-ups are drawn for a call by the office, in percent (KUN-5.3.6)."""
+
+    def wrong(self) -> list[str]:
+        wrong = super().wrong()
+        if [(terms.starts, terms.ends) for terms in self.commitments] != [("carded", "improved")]:
+            wrong.append("commitments must be just one, from carded to improved (GAS-3.4)")
+        return wrong
 
 
 class Policy(Value):

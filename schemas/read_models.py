@@ -3,7 +3,7 @@
 from typing import Literal
 
 from schemas.base import CaseId, Code, Subject, UtcTime, Value
-from schemas.envelope import CaseSummary, Message, Refusal
+from schemas.envelope import ApprovalSummary, CaseSummary, Message, Refusal
 
 
 class CaseRow(CaseSummary):
@@ -18,6 +18,14 @@ class WorkRow(CaseRow):
 
     waiting_since: UtcTime | None
     """The earliest due time of a promise that is running, or broken and still outstanding."""
+
+
+class ApprovalRow(ApprovalSummary):
+    """An approval of some case; `kind` is the approval's own."""
+
+    case_id: CaseId
+    case_kind: Code
+    district: Code | None
 
 
 class CaseFilter(Value):

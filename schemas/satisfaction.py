@@ -7,16 +7,30 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schemas.approvals import ApprovalCommands, ApprovalEvents
-from schemas.base import CaseId, Command, Event, Owner, Reference, Subject, UtcTime, Value
+from schemas.base import (
+    CaseId,
+    Code,
+    Command,
+    CommandId,
+    Event,
+    Organisation,
+    Owner,
+    Reference,
+    Subject,
+    UtcTime,
+    Value,
+)
 from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
-from schemas.envelope import DeadlinePassed, RecordAnswer
+from schemas.envelope import DeadlinePassed, Json, RecordAnswer
 from schemas.policy import SatisfactionPolicy
 
 REGISTER = "satisfaction-register"
 """The one case of this kind in an organisation."""
 
-Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Year = Annotated[int, Field(ge=1970, le=9999)]
+What = Literal["sample", "month", "year"]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 """Hundredths of a percent: 9_025 is 90.25 %."""
 
@@ -34,10 +48,14 @@ class Tally(Value):
     """What the customers of one department answered in a period."""
 
     department: Subject
-    asked: Annotated[int, Field(ge=0)]
+    asked: Count
     """Follow-ups that were carried to their end."""
-    answered: Annotated[int, Field(ge=0)]
-    satisfied: Annotated[int, Field(ge=0)]
+    answered: Count
+    satisfied: Count
+
+
+Tallies = Annotated[tuple[Tally, ...], Field(max_length=200)]
+"""By department, each once. So many at most, for a decision must fit into one append."""
 
 
 class Measured(Tally):
@@ -59,7 +77,7 @@ class DrawSample(Command):
     type: Literal["DrawSample"] = "DrawSample"
     since: UtcTime
     until: UtcTime
-    population: tuple[CaseId, ...]
+    population: Annotated[tuple[CaseId, ...], Field(max_length=10_000)]
     """The cases whose follow-up became due in that time."""
     seed: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
@@ -69,7 +87,7 @@ class ReportMonth(Command):
 
     type: Literal["ReportMonth"] = "ReportMonth"
     month: Month
-    tallies: tuple[Tally, ...]
+    tallies: Tallies
 
 
 class RankYear(Command):
@@ -77,7 +95,7 @@ class RankYear(Command):
 
     type: Literal["RankYear"] = "RankYear"
     year: Year
-    tallies: tuple[Tally, ...]
+    tallies: Tallies
 
 
 class RecordImprovement(Command):
@@ -151,6 +169,8 @@ class YellowCardGiven(Event):
     type: Literal["YellowCardGiven"] = "YellowCardGiven"
     department: Subject
     year: Year
+    commitment: Code
+    """The deadline to improve."""
 
 
 class ImprovementRecorded(Event):
@@ -167,6 +187,7 @@ class HeadRemovalProposed(Event):
     type: Literal["HeadRemovalProposed"] = "HeadRemovalProposed"
     department: Subject
     year: Year
+    approval: Code
 
 
 class HeadRemoved(Event):
@@ -209,6 +230,8 @@ class YearResult(Value):
     """What a year came to, as later years need it."""
 
     year: Year
+    departments: tuple[Measured, ...]
+    """By name, those too small to be ranked among them."""
     lowest: tuple[Subject, ...]
 
 
@@ -217,7 +240,7 @@ class Card(Value):
 
     department: Subject
     year: Year
-    commitment: str
+    commitment: Code
 
 
 class Removal(Value):
@@ -225,7 +248,7 @@ class Removal(Value):
 
     department: Subject
     year: Year
-    approval: str
+    approval: Code
 
 
 class SatisfactionState(CaseState[Stage]):
@@ -233,7 +256,8 @@ class SatisfactionState(CaseState[Stage]):
 
     stage: Stage = Stage.UNOPENED
     opened_at: datetime | None = None
-    sampled_until: datetime | None = None
+    sample: SampleDrawn | None = None
+    """The latest."""
     months: tuple[MonthReported, ...] = ()
     """The last report of each of the latest 24 months."""
     years: tuple[YearResult, ...] = ()
@@ -245,3 +269,44 @@ class SatisfactionState(CaseState[Stage]):
         if self.policy.satisfaction is None:
             raise LookupError("the policy has no satisfaction section")
         return self.policy.satisfaction
+
+
+# How the register gets its figures
+
+
+class SatisfactionReport(Value):
+    """A report workflow's only argument: about the last day, month or year that is over at `at`."""
+
+    organisation: Organisation
+    what: What
+    policy: str
+    """Says when a day ends, and opens the register if there is none yet: canonical JSON."""
+    register_id: CaseId = REGISTER
+    at: UtcTime | None = None
+    """None: when the schedule meant it to run."""
+
+
+class Stretch(Value):
+    """A time in an organisation's log, up to just before `until`."""
+
+    organisation: Organisation
+    since: UtcTime
+    until: UtcTime
+
+
+class Entry(Value):
+    """A command for the register, and the policy to open it under if there is none yet."""
+
+    organisation: Organisation
+    register_id: CaseId
+    policy: str
+    command: Json
+
+
+class Entered(Value):
+    """What became of it: the events that it caused, none where it was so already."""
+
+    command_id: CommandId
+    accepted: bool
+    events: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,6 +36,12 @@ REPORT = (
     *("repair", "report", "--channel", "phone", "--category", "no-gas", "--district", "north"),
     *(word for name, value in CUSTOMER.items() for word in (f"--{name}", value)),
 )
+COMPLAINT = (
+    *("complaint", "register", "--channel", "phone", "--about", "staff", "--category", "attitude"),
+    *("--district", "north", "--accused", "s-1041:s-2001"),
+    *("--name", CUSTOMER["name"], "--phone", CUSTOMER["phone"]),
+)
+HANDLER = ("--as", "s-77", "--role", "supervisor")
 
 Cli = Callable[..., Awaitable[Result]]
 
@@ -105,8 +112,9 @@ async def asked(cli: Cli, case: str, *words: str) -> Json:
 
 def test_help_names_every_verb_and_the_exit_codes() -> None:
     text = run("--help").stdout
-    verbs = "up demo worker migrate recover case repair command import rehearse worklist outbox"
-    for verb in (*verbs.split(), "refusals", "party", "rebuild", "policy"):
+    verbs = "up demo worker migrate recover case repair complaint command approvals approve reject"
+    more = "staff satisfaction import rehearse worklist outbox refusals party rebuild policy"
+    for verb in (*verbs.split(), *more.split()):
         assert f" {verb} " in text
     assert "0 done; 1 refused, failed, or differences found; 2 wrong input; 3" in text
 
@@ -125,6 +133,11 @@ def test_help_names_every_verb_and_the_exit_codes() -> None:
         ("refusals",),
         ("worklist",),
         ("party", "show", "party-1"),
+        COMPLAINT,
+        ("approvals", "--role", "supervisor"),
+        ("approve", "complaint-1", "extension-1", "--yes"),
+        ("staff", "show", "s-1041"),
+        ("satisfaction",),
         ("rebuild",),
         ("recover",),
         ("worker",),
@@ -215,11 +228,54 @@ def test_every_wrong_field_is_told_with_what_would_be_right(
 
 
 def test_a_case_of_a_kind_that_there_is_not_yet_and_an_empty_remark_are_wrong_input() -> None:
-    result = run("command", "complaint-1", "TakeCase", "--remark", " ", "--json")
+    result = run("command", "arrears-1", "TakeCase", "--remark", " ", "--json")
     assert result.exit_code == 2
     remark, case = json.loads(result.stdout)["reasons"]
     assert remark.startswith("--remark: give some text")
-    assert case == "CASE: this version has only repair cases."
+    known = "known: repair, complaint, conduct, satisfaction."
+    assert case == f"CASE: there is no such kind of case; {known}"
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_everything_wrong_with_a_complaint_is_told_at_once_and_nothing_typed_is_repeated() -> None:
+    result = run(
+        *("complaint", "register", "--channel", "pigeon", "--about", "weather", "--accused", "S 1"),
+        *("--anonymous", "--confidential", "--seal-to", "boss", "--name", CUSTOMER["name"]),
+        *("--case", "Ouyang", "--text", "tape one", "--role", "chief", "--json"),
+    )
+    assert result.exit_code == 2
+    reasons = json.loads(result.stdout)["reasons"]
+    about = ("channel", "about", "category", "district", "accused", "about-case", "text", "role")
+    for option in (*about, "anonymous", "seal-to"):
+        assert sum(r.startswith(f"--{option}: ") for r in reasons) == 1, (option, reasons)
+    assert "write STAFF[:REPORTS_TO]" in result.stderr
+    for word in ("pigeon", "weather", "boss", "tape one", "chief", *PERSONAL):
+        assert word.lower() not in result.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "starts"),
+    [
+        (("approvals", "--role", "boss", "--case", "x"), ["--role: one of", "--case: must look"]),
+        (
+            ("reject", "case 1", "Extension!", "--as", "s 1"),
+            ["CASE: must", "APPROVAL: must be a word", "--as: a staff", "--reason: missing"],
+        ),
+        (("staff", "show", "Ouyang Xiaoming"), ["NUMBER: letters"]),
+        (("satisfaction", "--since", "2026-13", "--until", "May"), ["--since: ", "--until: "]),
+        (("case", "list", "--kind", "parrot", "--stage", "Dead"), ["--kind: one", "--stage: one"]),
+    ],
+)
+def test_every_wrong_word_of_the_newer_verbs_is_told_too(
+    words: tuple[str, ...], starts: list[str]
+) -> None:
+    result = run(*words, "--json")
+    assert result.exit_code == 2
+    reasons = json.loads(result.stdout)["reasons"]
+    assert len(reasons) == len(starts), reasons
+    for reason, start in zip(reasons, starts, strict=True):
+        assert reason.startswith(start)
+    assert "Ouyang" not in result.stderr
 
 
 @pytest.mark.parametrize("body", ["{", "[1]", '"x"'])
@@ -387,6 +443,114 @@ async def test_what_the_stage_does_not_allow_is_refused_with_every_reason(cli: C
     assert (await asked(cli, case, "TakeCase"))["outcome"]["events"] == []
     nobody = await cli("command", "repair-nobody", "TakeCase")
     assert (nobody.exit_code, "There is no such case." in nobody.stderr) == (1, True)
+
+
+async def registered(cli: Cli, *more: str) -> str:
+    """A complaint that somebody looks into."""
+    case = read(await cli(*COMPLAINT, *more, "--json"))["case_id"]
+    await asked(cli, case, "ScreenComplaint", "--category", "attitude", "--gravity", "light")
+    await asked(cli, case, "HandOverComplaint", "--department", "counter")
+    await asked(cli, case, "AcknowledgeComplaint", *HANDLER)
+    await asked(cli, case, "StartInvestigation", *HANDLER)
+    return case
+
+
+async def test_what_a_case_asks_is_found_in_the_inbox_and_decided_on_the_facts_shown(
+    cli: Cli,
+) -> None:
+    assert read(await cli("approvals", "--json")) == {"approvals": []}
+    case = await registered(cli)
+    until = (datetime.now(UTC) + timedelta(hours=72)).isoformat()
+    more = ("--until", until, "--reason", "witness_away", "--evidence", "memo:3")
+    await asked(cli, case, "RequestExtension", *more, *HANDLER)
+
+    (waiting,) = read(await cli("approvals", "--role", "supervisor", "--json"))["approvals"]
+    assert (waiting["case_id"], waiting["id"]) == (case, "extension-1")
+    assert waiting["about"] == "more time for the answer"
+    assert "reason: witness_away" in waiting["facts_text"]
+    assert read(await cli("approvals", "--role", "auditor", "--json"))["approvals"] == []
+    assert read(await cli("approvals", "--case", case, "--json"))["approvals"] == [waiting]
+    drawn = (await cli("approvals")).stdout
+    assert f"standpipe approve {case} extension-1 --as WHO --role supervisor" in drawn
+
+    alone = await cli("approve", case, "extension-1", "--as", "s-9")
+    assert alone.exit_code == 2
+    assert "add --yes" in alone.stderr
+    own = await cli("approve", case, "extension-1", "--yes", *HANDLER, "--json")
+    assert own.exit_code == 1
+    assert "Who asked for it" in json.loads(own.stdout)["reasons"][0]
+    unknown = await cli("approve", case, "extension-9", "--yes", "--as", "s-9")
+    assert "which asks now: extension-1" in unknown.stderr
+    done = await cli("approve", case, "extension-1", "--yes", "--as", "s-9", "--json")
+    assert "ExtensionGranted" in read(done)["outcome"]["events"]
+    assert "reason: witness_away" in done.stderr
+    assert (await cli("approvals")).stdout.startswith("Nothing waits")
+
+
+async def test_an_upheld_complaint_shows_in_the_staff_file_and_in_the_satisfaction(
+    cli: Cli,
+) -> None:
+    nobody = read(await cli("staff", "show", "s-1041", "--json"))
+    assert nobody["file"] is None
+    assert "no complaint ever told of a finding" in (await cli("staff", "show", "s-1041")).stdout
+    case = await registered(cli)
+    when = datetime.now(UTC).isoformat()
+    found = ("--staff", "s-1041", "--outcome", "upheld", "--conduct-at", when, "--evidence", "t:1")
+    await asked(cli, case, "DecideFinding", *found, *HANDLER)
+    answer = ("--outcome", "upheld", "--answer", "letter:1")
+    await asked(cli, case, "AnswerComplaint", *answer, *HANDLER)
+    await asked(cli, case, "RecordFollowUp", "--consent", "--result", "satisfied")
+
+    file = None
+    while file is None:  # the staff file is told by the complaint, in its own time
+        file = read(await cli("staff", "show", "s-1041", "--json"))["file"]
+    assert (file["staff"], file["strikes"], file["needed"]) == ("s-1041", 1, 3)
+    assert [f["complaint"] for f in file["findings"]] == [case]
+    shown = (await cli("staff", "show", "S-1041")).stdout
+    assert "1 of 3 strikes within 12 months" in shown
+    assert "oral warning is due" in shown
+
+    answers = read(await cli("satisfaction", "--json"))
+    (month,) = answers["months"]
+    (counter,) = month["departments"]
+    assert (counter["department"], counter["asked"], counter["rate"]) == ("counter", 1, 10_000)
+    assert answers["target"] == 90
+    assert answers["ranking"] is None
+    assert "Month" in (await cli("satisfaction")).stdout
+
+    kinds = {c["kind"] for c in read(await cli("case", "list", "--json"))["cases"]}
+    assert kinds == {"complaint", "conduct"}
+    listed = read(await cli("case", "list", "--kind", "conduct", "--stage", "marked", "--json"))
+    assert [c["case_id"] for c in listed["cases"]] == [file["case_id"]]
+
+
+async def test_an_informant_is_shown_to_the_roles_that_they_are_sealed_to_alone(cli: Cli) -> None:
+    sealed = ("--confidential", "--seal-to", "conduct_officer", "--remarks", "barking dog")
+    opened = read(await cli(*COMPLAINT, *sealed, "--json"))
+    case, party = opened["case_id"], opened["party_id"]
+    for words in (("case", "show", case), ("case", "show", case, "--json"), ("outbox", "--json")):
+        result = await cli(*words)
+        assert result.exit_code == 0
+        for word in PERSONAL:
+            assert word not in result.stdout
+    refused = await cli("party", "show", party, "--role", "supervisor")
+    assert refused.exit_code == 1
+    assert "sealed" in refused.stderr
+    kept = read(await cli("party", "show", party, "--role", "conduct_officer", "--json"))
+    assert kept["name"] == CUSTOMER["name"]
+    noted = await asked(cli, case, "TakeCase", "--remark", "ring Ouyang at night")
+    assert noted["outcome"]["events"] == []
+    shown = read(await cli("party", "show", party, "--role", "conduct_officer", "--json"))
+    assert [note["text"] for note in shown["notes"]] == ["ring Ouyang at night"]
+
+
+async def test_an_anonymous_complaint_has_nobody_in_the_vault(cli: Cli) -> None:
+    opened = read(await cli(*COMPLAINT[:-4], "--anonymous", "--json"))
+    assert opened["party_id"] is None
+    assert opened["timeline"]["state"]["anonymous"] is True
+    lacking = await cli(*COMPLAINT[:-2], "--json")
+    assert lacking.exit_code == 1
+    assert json.loads(lacking.stdout)["error"] == "refused"
 
 
 async def test_a_watched_case_is_told_live_until_it_ends(cli: Cli) -> None:

@@ -1,6 +1,7 @@
 """`standpipe case …`: cases listed, shown and watched, from the log alone."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,18 +10,25 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gateway import commands
+from gateway.commands import KINDS, Invalid
 from gateway.drawing import draw, drawn_next, event_lines, table
 from gateway.session import Session
 from gateway.terminal.output import AsJson, Exit, OneLine, out, run, show
 from gateway.timeline import Timeline
-from gateway.words import owner_words, span
+from gateway.words import listed, owner_words, span
+from schemas import complaint, conduct, repair, satisfaction
 from schemas.base import Owner
 from schemas.read_models import CaseFilter, CaseRow
-from schemas.repair import Stage
 from settings import Settings
 
 POLL_SECONDS = 0.5
 PAGE = 500
+_STAGES: Mapping[str, tuple[str, ...]] = {
+    "repair": tuple(repair.Stage),
+    "complaint": tuple(complaint.Stage),
+    "conduct": tuple(conduct.Stage),
+    "satisfaction": tuple(satisfaction.Stage),
+}
 
 app = typer.Typer(no_args_is_help=True, help="List, show and watch cases.")
 
@@ -29,8 +37,11 @@ CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="Such as repai
 
 @app.command("list")
 def list_cases(
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help=f"Only of this kind: {', '.join(KINDS)}.")
+    ] = None,
     stage: Annotated[
-        Stage | None, typer.Option(case_sensitive=False, help="Only at this stage.")
+        str | None, typer.Option(metavar="STAGE", help="Only at this stage, such as Closed.")
     ] = None,
     district: Annotated[str | None, typer.Option(help="Only in this district.")] = None,
     only_open: Annotated[
@@ -49,12 +60,33 @@ def list_cases(
 
     JSON: {"cases": [case, …], "next": CASE or null}; each case has its commitments.
     """
-    filters = CaseFilter(stage=stage, district=district, final=False if only_open else None)
-    rows, more = run(_list(filters, late, limit, after), as_json=as_json)
+
+    async def work() -> tuple[list[CaseRow], bool]:
+        found = _filters(kind, stage, district)
+        filters = found.model_copy(update={"final": False if only_open else None})
+        return await _list(filters, late, limit, after)
+
+    rows, more = run(work(), as_json=as_json)
     show(
         {"cases": rows, "next": rows[-1].case_id if more else None},
         *_drawn_list(rows, more),
         as_json=as_json,
+    )
+
+
+def _filters(kind: str | None, stage: str | None, district: str | None) -> CaseFilter:
+    """What was asked for, checked. Raises `Invalid` with all that is wrong, at once."""
+    wrong: list[str] = []
+    if kind is not None and kind not in KINDS:
+        wrong.append(f"--kind: one of {', '.join(KINDS)}")
+    of = _STAGES.get(kind or "", tuple(dict.fromkeys(s for of in _STAGES.values() for s in of)))
+    known = {str(s).casefold(): s for s in of}
+    if stage is not None and stage.casefold() not in known:
+        wrong.append(f"--stage: one of {', '.join(of)}")
+    if wrong:
+        raise Invalid(wrong)
+    return CaseFilter(
+        kind=kind, stage=known[stage.casefold()] if stage else None, district=district
     )
 
 
@@ -85,16 +117,17 @@ def _drawn_list(rows: list[CaseRow], more: bool) -> list[RenderableType]:
     for row in rows:
         drawn.add_row(*case_cells(row), _owed(row, now))
     if not rows:
-        return [Text("No such case. Open one with `standpipe repair report …`.")]
+        opens = "`standpipe repair report …` or `standpipe complaint register …`"
+        return [Text(f"No such case. Open one with {opens}.")]
     last = rows[-1].case_id
     hint = f"More: add --after {last}" if more else f"{len(rows)} case{'s' * (len(rows) != 1)}"
     return [drawn, OneLine(f"{hint}. One in full: standpipe case show {last}")]
 
 
 def case_cells(row: CaseRow) -> tuple[Text, Text]:
-    """A case in two lines: id and fault, stage and owner."""
-    care = ", special care" if row.priority else ""
-    fault = f"{row.category}, {row.severity}, {row.district}{care}"
+    """A case in two lines: id and what it is, stage and owner."""
+    care = "special care" if row.priority else None
+    fault = listed(part for part in (row.category, row.severity, row.district, care) if part)
     owner = None
     if row.owner_kind and row.owner and not row.final:
         owner = Owner.model_validate({"kind": row.owner_kind, "id": row.owner})
@@ -162,7 +195,7 @@ async def _watch(case: str, as_json: bool) -> None:
             shown = await session.timeline(case)
             _tell(shown, version, as_json)
             version = shown.version
-            if shown.ended and not shown.state["requests"]:
+            if shown.ended:
                 return
             position = await _news(session, case, position)
 

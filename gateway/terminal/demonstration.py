@@ -1,4 +1,4 @@
-"""`standpipe demo`: servers of its own, a handful of repairs, and what to try next."""
+"""`standpipe demo`: servers of its own, a handful of cases, and what to try next."""
 
 import shutil
 import tempfile
@@ -28,7 +28,7 @@ def demo(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a handful of repairs live and die on real servers, their clocks fast-forwarded.
+    """Watch a handful of cases live and die on real servers, their clocks fast-forwarded.
 
     JSON: {"scenes": [{"title", "case_id", "stage", "kept", "broken", "told", …}], "seconds",
     "data_dir"}.
@@ -58,7 +58,7 @@ def demo(
         if not keep:
             shutil.rmtree(data_dir, ignore_errors=True)
     drawn = (
-        Rule("The last of them in full: who, when, which rule", align="left"),
+        Rule("One of them in full: who, when, which rule", align="left"),
         draw(longest),
         Rule("All of them", align="left"),
         stories.summary(result["scenes"]),

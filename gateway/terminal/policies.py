@@ -1,10 +1,12 @@
 """`standpipe policy …`: policies shown and checked, and their public holidays filled in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from gateway import policies
@@ -12,9 +14,17 @@ from gateway.drawing import table
 from gateway.holidays import HolidayChange, fill_holidays
 from gateway.session import policy_folder
 from gateway.terminal.output import AsJson, WrongInput, fail, show
-from gateway.words import span
+from gateway.words import listed, readable, span
+from gateway.words.case import asked, silence_in_words
 from lifecycles.policies import Pinned
-from schemas.commitments import CommitmentTerms
+from schemas.commitments import CommitmentTerms, RungTerms
+from schemas.policy import (
+    CaseRules,
+    ComplaintPolicy,
+    ConductPolicy,
+    RepairPolicy,
+    SatisfactionPolicy,
+)
 from settings import Settings, SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Policies: one organisation's figures and ladders.")
@@ -27,7 +37,7 @@ def show_policy(
     policy: Annotated[str, typer.Argument(metavar="POLICY", help="By name, such as gas, or file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a policy: its promises, ladders and the hash that cases pin.
+    """Show a policy: promises, ladders, approvals, and the hash that cases pin.
 
     JSON: {"hash", "policy"}.
     """
@@ -75,24 +85,112 @@ def _load(policy: str, as_json: bool) -> Pinned:
 
 def _drawn(found: Pinned) -> list[RenderableType]:
     p = found.policy
+    parts: list[RenderableType] = [
+        Text.assemble((p.title, "bold"), f"  {p.name} {p.version}\nhash {found.hash}"),
+        Text(f"calendar {p.calendar.version}, {p.calendar.time_zone}"),
+        Text(f"Also obeys: {', '.join(p.rules)}"),
+    ]
+    kinds: tuple[tuple[str, CaseRules | None, Sequence[str]], ...] = (
+        ("Repair (报修)", p.repair, _repair(p.repair)),
+        ("Complaint (投诉)", p.complaint, _complaint(p.complaint)),
+        ("Staff file", p.conduct, _conduct(p.conduct)),
+        ("Satisfaction (满意度)", p.satisfaction, _satisfaction(p.satisfaction)),
+    )
+    for title, rules, lines in kinds:
+        parts.append(Text(f"\n{title}", style="bold"))
+        if rules is None:
+            parts.append(Text("This policy says nothing of it."))
+            continue
+        parts.append(_promises(rules))
+        if rules.approvals:
+            parts.append(_approvals(rules))
+        parts += [Text(line) for line in lines]
+    return parts
+
+
+def _promises(rules: CaseRules) -> Table:
     promises = table("Promise", "Rule", "Time", "From, to", "Who is told, when")
-    for terms in p.repair.commitments:
-        ladder = ", ".join(f"{r.tell.replace('_', ' ')} {r.at}" for r in terms.ladder)
+    for terms in rules.commitments:
         promises.add_row(
             f"{terms.name}{_only(terms)}",
             terms.rule,
             _time(terms),
             f"{terms.starts}, {terms.ends}",
-            ladder,
+            _ladder(terms.ladder),
         )
+    return promises
+
+
+def _approvals(rules: CaseRules) -> Table:
+    drawn = table("Approval", "Rule", "Who decides", "Time, then (超时默认)", "Who is told, when")
+    for kind, terms in rules.approvals.items():
+        people = f", {terms.needed} people" if terms.needed > 1 else ""
+        but = f", but not {listed(terms.exclude)}" if terms.exclude else ""
+        silence = silence_in_words(terms.silence, (terms.role,), terms.escalates_to)
+        drawn.add_row(
+            asked(kind),
+            terms.rule,
+            f"{readable(terms.role)}{people}{but}",
+            f"{_time(rules.terms[f'approve-{kind}', terms.rule])}, then {silence}",
+            _ladder(terms.ladder),
+        )
+    return drawn
+
+
+def _repair(rules: RepairPolicy) -> list[str]:
     return [
-        Text.assemble((p.title, "bold"), f"  {p.name} {p.version}\nhash {found.hash}"),
-        Text(f"calendar {p.calendar.version}, {p.calendar.time_zone}"),
-        promises,
-        Text(f"Also obeys: {', '.join(p.rules)}"),
-        Text(f"Kinds of fault: {', '.join(p.repair.categories)}"),
-        Text(f"Reasons for a pause: {', '.join(p.repair.pause_reasons)}"),
+        f"Kinds of fault: {listed(rules.categories)}",
+        f"Reasons for a pause: {listed(rules.pause_reasons)}",
     ]
+
+
+def _complaint(rules: ComplaintPolicy | None) -> list[str]:
+    if rules is None:
+        return []
+    grave = [name for name, terms in rules.categories.items() if terms.gravity == "serious"]
+    too = " and whom they report to" if rules.superiors_barred else ""
+    return [
+        f"Kinds of complaint: {listed(rules.categories)}; serious: {listed(grave) or 'none'}",
+        f"Departments: {listed(rules.departments)}",
+        f"Given back {rules.returns_limit} times, a supervisor decides whose it is",
+        f"More time: {span(rules.extension.longest)} at most, {_often(rules.extension.most)}",
+        f"Appeal within {span(rules.appeal_within)}, decided by the {readable(rules.next_level)}",
+        f"Who is accused{too} can't judge it",
+    ]
+
+
+def _conduct(rules: ConductPolicy | None) -> list[str]:
+    if rules is None:
+        return []
+    since = {"conduct": "the conduct", "decision": "the final decision"}[rules.counts_from]
+    return [
+        f"A strike: {listed(readable(o) for o in rules.counts)}; counts {rules.window_months}"
+        f" months from {since}",
+        f"{rules.strikes} strikes propose a move out of the post; reply within"
+        f" {span(rules.reply_within)}",
+        f"Black mark for: {listed(readable(c) for c in rules.mark_causes)}",
+        f"Light breach, step by step: {listed(readable(m) for m in rules.measures)}",
+        f"Serious breach, investigated at once: {listed(readable(p) for p in rules.penalties)}",
+    ]
+
+
+def _satisfaction(rules: SatisfactionPolicy | None) -> list[str]:
+    if rules is None:
+        return []
+    districts = listed(f"{district} {unit}" for district, unit in rules.departments.items())
+    return [
+        f"Target: {rules.target} %; ranked with {rules.fewest} answers a year or more",
+        f"Drawn for a call by the office: {rules.sample} % of a day's follow-ups",
+        f"Who answers for a district's repairs: {districts or 'the repairs intake unit'}",
+    ]
+
+
+def _ladder(rungs: Sequence[RungTerms]) -> str:
+    return listed(f"{readable(r.tell)} {r.at}" for r in rungs)
+
+
+def _often(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _time(terms: CommitmentTerms) -> str:

@@ -15,6 +15,7 @@ from activities.vault import rewrap
 from gateway import commands
 from gateway.drawing import table
 from gateway.session import Session
+from gateway.terminal.asking import AsOption, RoleOption, login
 from gateway.terminal.cases import case_cells
 from gateway.terminal.output import AsJson, Exit, WrongInput, run, say, show
 from gateway.words import span
@@ -133,19 +134,28 @@ def refusals(case: OfCase = None, limit: Limit = 50, as_json: AsJson = False) ->
 
 
 @party.command("show")
-def show_party(party_id: PartyArgument, as_json: AsJson = False) -> None:
+def show_party(
+    party_id: PartyArgument,
+    who: AsOption = None,
+    role: RoleOption = "clerk",
+    as_json: AsJson = False,
+) -> None:
     """Show a customer's particulars and notes: personal, so mind who looks on.
+
+    A customer who is sealed to roles is shown to these alone, and who looked is kept (WAT-2.5).
 
     JSON: {"party_id", "name", "phone", "address", "remarks", "special_care", "notes"}.
     """
 
     async def work() -> tuple[Party, list[PartyNote]]:
-        wanted = commands.party_id(party_id)
+        wanted, reader = commands.together(
+            lambda: commands.party_id(party_id), lambda: commands.actor(who or login(), role)
+        )
         async with Session(Settings()) as session:
             vault = session.vault
             return (
-                await vault.show(session.organisation, wanted),
-                await vault.notes(session.organisation, wanted),
+                await vault.show(session.organisation, wanted, reader=reader),
+                await vault.notes(session.organisation, wanted, reader=reader),
             )
 
     found, notes = run(work(), as_json=as_json)

@@ -8,11 +8,13 @@ from activities.canonical import canonical
 from schemas.envelope import (
     AppendRequest,
     AppendResult,
+    ApprovalSummary,
     CaseSummary,
     CommitmentSummary,
     Decision,
     Json,
     Message,
+    SatisfactionAnswer,
 )
 
 ORGANISATION = "town"
@@ -77,6 +79,31 @@ def promise(name: str, due: datetime, **fields: Any) -> CommitmentSummary:
         }
         | fields
     )
+
+
+def approval(name: str, due: datetime, **fields: Any) -> ApprovalSummary:
+    return ApprovalSummary.model_validate(
+        {
+            "id": name,
+            "kind": "extension",
+            "rule": "ADM-7",
+            "roles": ("supervisor",),
+            "facts": {"days": 3, "accused": ("s-1", "s-2"), "place": "东区", "reason": None},
+            "facts_hash": "0" * 64,
+            "asked_by": "s-9",
+            "asked_at": START,
+            "barred": ("s-1", "s-9"),
+            "needed": 2,
+            "silence": "escalate",
+            "commitment": f"approve-{name}",
+            "due": due,
+        }
+        | fields
+    )
+
+
+def answer(at: datetime, result: str = "satisfied", department: str = "east") -> SatisfactionAnswer:
+    return SatisfactionAnswer.model_validate({"at": at, "department": department, "result": result})
 
 
 def request(

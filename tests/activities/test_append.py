@@ -11,11 +11,13 @@ import pytest
 from activities import canonical as exact
 from activities.canonical import canonical, command_hash, seal
 from activities.event_log import AppendInvalid, EventLog, LogBehindCase
-from schemas.envelope import Message
+from schemas.envelope import CaseSummary, Message
 from tests.activities.appends import (
     ORGANISATION,
     POLICY,
     START,
+    answer,
+    approval,
     catch_up,
     commands,
     decision,
@@ -273,3 +275,56 @@ async def test_two_organisations_count_their_own_positions(log: EventLog) -> Non
             kept.append(result.recorded[0].position)
     assert positions == {"town": [2, 4, 6], "estate": [2, 4, 6]}
     assert [e.position for e in await log.tail("estate", 0, 100)] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_summary_of_a_worker_that_knows_fewer_columns_is_written_too(
+    log: EventLog, pool: asyncpg.Pool
+) -> None:
+    full = summary(approvals=(approval("extension-1", START),), answers=(answer(START),))
+    await log.append_events(request("repair-1", 0, decision("a", event()), case=full))
+    kept = await log.case(ORGANISATION, "repair-1")
+    assert kept is not None
+    assert (kept.approvals, kept.answers) == (full.approvals, full.answers)
+
+    class OlderSummary(CaseSummary):
+        def model_dump_json(self, **options: Any) -> str:
+            return super().model_dump_json(exclude={"approvals", "answers"}, **options)
+
+    older = OlderSummary.model_validate(full.model_dump())
+    for stream, version in (("repair-1", 1), ("repair-2", 0)):
+        wanted = request(stream, version, decision("b", event()))
+        await log.append_events(wanted.model_copy(update={"summary": older}))
+        row = await log.case(ORGANISATION, stream)
+        assert row is not None
+        assert (row.version, row.approvals, row.answers) == (version + 1, (), ())
+
+
+async def test_every_column_of_a_case_is_written_again_when_it_changes(log: EventLog) -> None:
+    await log.append_events(request("repair-1", 0, decision("a", event())))
+    other = CaseSummary(
+        kind="complaint",
+        stage="Closed",
+        final=True,
+        owner_kind="person",
+        owner="s-7",
+        district="west",
+        category="billing",
+        severity="serious",
+        priority=True,
+        opened_at=START - timedelta(days=1),
+        closed_at=START,
+        next_due_at=None,
+        next_deadline_at=None,
+        commitments=(promise("answer", START),),
+        approvals=(approval("extension-1", START),),
+        answers=(answer(START),),
+    )
+    before = await log.case(ORGANISATION, "repair-1")
+    await log.append_events(request("repair-1", 1, decision("b", event()), case=other))
+    after = await log.case(ORGANISATION, "repair-1")
+    assert before is not None
+    assert after is not None
+    columns = set(CaseSummary.model_fields)
+    assert after.model_dump(include=columns) == other.model_dump()
+    # So that this test finds a column that put_case forgets.
+    assert [c for c in sorted(columns) if getattr(before, c) == getattr(other, c)] == []

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -9,14 +10,25 @@ import pytest
 from activities.database import open_pool
 from activities.event_log import EventLog
 from activities.log_reader import LogReader
-from activities.vault import Vault
+from activities.vault import PartySealed, Vault
 from schemas.envelope import Message, Refusal
 from schemas.party import Party
-from tests.activities.appends import ORGANISATION, START, decision, event, request
+from tests.activities.appends import (
+    ORGANISATION,
+    START,
+    answer,
+    approval,
+    decision,
+    event,
+    request,
+    summary,
+)
 from tests.conftest import Database
 
-APPEND_ONLY = ("events", "decisions", "policies", "refusals", "migrations")
+APPEND_ONLY = ("events", "decisions", "policies", "refusals", "migrations", "vault_readings")
 VAULT = ("parties", "party_notes")
+HOUR = timedelta(hours=1)
+FOLLOW_UP = (START - HOUR, START)
 WORD = Message(to="crew", recipient="crew-7", template="dispatch", params={})
 CHANGES = (
     "UPDATE {} SET {} = {} WHERE false",
@@ -31,7 +43,11 @@ CHANGES = (
 @pytest.fixture(autouse=True)
 async def filled(log: EventLog, vault: Vault) -> None:
     """Something in every table."""
-    await log.append_events(request("repair-1", 0, decision("a", event(), messages=[(0, WORD)])))
+    case = summary(approvals=(approval("extension-1", START),), answers=(answer(START),))
+    called = event("CallbackDue", at="2026-05-01T07:30:00Z")
+    await log.append_events(
+        request("repair-1", 0, decision("a", called, messages=[(0, WORD)]), case=case)
+    )
     await log.record_refusal(
         Refusal(
             organisation=ORGANISATION,
@@ -45,6 +61,9 @@ async def filled(log: EventLog, vault: Vault) -> None:
     )
     await vault.put(ORGANISATION, "party-1", Party(name="Li"))
     await vault.add_note(ORGANISATION, "party-1", "has a dog")
+    await vault.put(ORGANISATION, "party-2", Party(name="Wu"), sealed_to=("supervisor",))
+    with pytest.raises(PartySealed):
+        await vault.show(ORGANISATION, "party-2")
 
 
 @pytest.fixture(params=["standpipe_worker", "standpipe_gateway", "standpipe_auditor"])
@@ -129,6 +148,17 @@ async def test_nobody_reads_the_vaults_tables(login: asyncpg.Connection) -> None
             await login.fetch(f"SELECT * FROM {table}")
 
 
+async def test_who_looked_at_a_sealed_party_is_for_auditors(
+    login: asyncpg.Connection,
+) -> None:
+    who = "SELECT party_id, granted FROM vault_readings"
+    if await login.fetchval("SELECT current_user::text") == "standpipe_auditor":
+        assert [tuple(row) for row in await login.fetch(who)] == [("party-2", False)]
+    else:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await login.fetch(who)
+
+
 async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault(
     database: Database, admin: asyncpg.Connection
 ) -> None:
@@ -140,6 +170,9 @@ async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault
         assert len(await reader.worklist(ORGANISATION)) == 1
         assert len(await reader.outbox(ORGANISATION)) == 1
         assert len(await reader.refusals(ORGANISATION)) == 1
+        assert len(await reader.approvals(ORGANISATION)) == 1
+        assert len(await reader.satisfaction(ORGANISATION, START, START + HOUR)) == 1
+        assert len(await reader.follow_ups_due(ORGANISATION, *FOLLOW_UP)) == 1
     functions = await admin.fetch(
         """
         SELECT oid::regprocedure::text,
@@ -148,7 +181,14 @@ async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault
         """
     )
     assert len(functions) >= 8
-    assert [row[0] for row in functions if row["allowed"]] == []
+    # Only what the views calculate with, from nothing but what it is given.
+    harmless = "last_answered(jsonb)"
+    assert [row[0] for row in functions if row["allowed"]] == [harmless]
+    kind = await admin.fetchrow(
+        "SELECT provolatile, prosecdef FROM pg_proc WHERE oid = $1::text::regprocedure", harmless
+    )
+    assert kind is not None
+    assert tuple(kind) == (b"i", False)
 
 
 async def test_functions_run_on_their_own_search_path(admin: asyncpg.Connection) -> None:

@@ -1,6 +1,7 @@
 """Rebuilding the read models: what was changed behind the log's back is found and put right."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -9,8 +10,27 @@ import pytest
 from activities.event_log import EventLog
 from activities.rebuild import Difference, RebuildResult, rebuild
 from schemas.envelope import CaseSummary, EventEnvelope, Json
-from tests.activities.appends import ORGANISATION, START, decision, event, promise, request, summary
+from tests.activities.appends import (
+    ORGANISATION,
+    START,
+    answer,
+    approval,
+    decision,
+    event,
+    promise,
+    request,
+    summary,
+)
 from tests.conftest import Database
+
+ENDED = approval(
+    "extension-1",
+    START,
+    state="approved",
+    given=({"subject": "s-2", "on_behalf_of": None, "at": START},),
+    delegations=({"by": "s-3", "to": "s-2", "since": START, "until": START, "reason": "leave"},),
+    ended_at=START,
+)
 
 
 def project(events: list[EventEnvelope], policy: Json) -> CaseSummary:
@@ -92,6 +112,39 @@ async def test_every_difference_is_named_and_put_right(
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "tampered"),
+    [
+        ("approvals", """jsonb_set(approvals, '{0,given,0,subject}', '"s-1"')"""),
+        ("approvals", """jsonb_set(approvals, '{1,facts,days}', '30')"""),
+        ("approvals", "approvals - 1"),
+        ("approvals", "'[]'"),
+        ("answers", """jsonb_set(answers, '{0,result}', '"satisfied"')"""),
+        ("answers", "answers || answers"),
+    ],
+)
+async def test_a_tampered_approval_or_answer_is_found_and_put_right(
+    log: EventLog, database: Database, admin: asyncpg.Connection, column: str, tampered: str
+) -> None:
+    true = summary(
+        approvals=(ENDED, approval("extension-2", START)),
+        answers=(answer(START, "not_satisfied"),),
+    )
+    for stream in ("repair-1", "repair-2"):
+        await log.append_events(request(stream, 0, decision("a", event()), case=true))
+    await admin.execute(f"UPDATE cases SET {column} = {tampered} WHERE case_id = 'repair-2'")
+    forged = await log.case(ORGANISATION, "repair-2")
+    result = await rebuild(database.admin_url, ORGANISATION, lambda *_: true, lambda _: None)
+    assert [(d.case_id, d.column) for d in result.differences] == [("repair-2", column)]
+    (difference,) = result.differences
+    assert forged is not None
+    assert difference.live == forged.model_dump(mode="json")[column]
+    assert difference.rebuilt == true.model_dump(mode="json")[column]
+    righted = await log.case(ORGANISATION, "repair-2")
+    assert righted is not None
+    assert (righted.approvals, righted.answers) == (true.approvals, true.answers)
+
+
 async def test_cases_that_move_meanwhile_end_up_right(
     log: EventLog, database: Database, admin: asyncpg.Connection
 ) -> None:
@@ -153,6 +206,8 @@ async def test_summaries_with_everything_in_them_compare_equal(
             promise("attend", START, state="broken", met_at=START, ended_at=START, fired=3),
             promise("fix", START),
         ),
+        approvals=(ENDED, approval("extension-2", START)),
+        answers=(answer(START), answer(START + timedelta(microseconds=1), "unreachable")),
     )
     await log.append_events(request("repair-1", 0, decision("a", event()), case=full))
     result = await rebuild(

@@ -12,12 +12,10 @@ from activities.event_log import EventLog
 from activities.vault import (
     PartyErased,
     PartyUnknown,
-    Tampered,
     Vault,
-    VaultError,
-    WrongKey,
     rewrap,
 )
+from activities.vault_keys import Tampered, VaultError, WrongKey
 from schemas.party import Party
 from tests.activities.appends import ORGANISATION, decision, event, request
 from tests.activities.conftest import KEY

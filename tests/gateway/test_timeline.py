@@ -1,39 +1,22 @@
 """Timelines: what happened, what is owed and to whom it counts, what comes next, unless."""
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
 
-from gateway.drawing import draw, event_lines
-from gateway.policies import load
-from gateway.timeline import Promise, Timeline, held_words, timeline
+from gateway.drawing import event_lines
+from gateway.standing import Promise, held_words
+from gateway.timeline import Timeline
 from gateway.words import span
-from lifecycles.lifecycle import LIFECYCLES, dump, plan
 from lifecycles.policies import Pinned
-from schemas.envelope import Json, RecordedDecision
-
-REPAIR = LIFECYCLES["repair"]
-NINE = datetime(2026, 3, 2, 1, tzinfo=UTC)
-"""09:00 in Shanghai, where the gas policy's clock hangs."""
-HOUR = timedelta(hours=1)
+from schemas.envelope import Json
+from tests.gateway.shown import GAS, HOUR, NINE, command, drawn, timeline_of
 
 
 @pytest.fixture(scope="module")
 def gas() -> Pinned:
-    return load("gas", Path(__file__).parents[2] / "policies")
-
-
-def command(
-    name: str, hours: float, *, who: str = "clerk-1", role: str = "clerk", **fields: object
-) -> Json:
-    return {
-        "id": f"{name}/{hours}",
-        "actor": {"subject": who, "role": role, "proof": "local"},
-        "occurred_at": (NINE + hours * HOUR).isoformat(),
-        "body": {"type": name, **fields},
-    }
+    return GAS
 
 
 def report(hours: float = 0, **fields: object) -> Json:
@@ -62,51 +45,11 @@ def dispatched(hours: float = 0.1, crew: str = "crew-7") -> list[Json]:
 def seen(
     gas: Pinned, commands: list[Json], hours: float, *, promptly: bool = True, ahead: int = 3
 ) -> Timeline:
-    """The case `hours` after nine; `promptly`: each command was decided when it happened."""
-    now = NINE + hours * HOUR
-    state = REPAIR.initial("repair-1", "town", *gas)
-    decisions: list[RecordedDecision] = []
-    version = 0
-    moments = [REPAIR.command(c) for c in commands]
-    steps = []
-    if promptly:
-        for m in moments:
-            made = plan(REPAIR, state, version, [m], m.occurred_at or now)
-            assert not made.refused, made.refused
-            steps += made.steps
-            state, version = made.state, made.version
-        steps += plan(REPAIR, state, version, [], now).steps
-    else:
-        made = plan(REPAIR, state, 0, moments, now)
-        assert not made.refused, made.refused
-        steps = made.steps
-    version = 0
-    for step in steps:
-        version += len(step.events)
-        decisions.append(
-            RecordedDecision(
-                command_id=step.command.id,
-                command_hash="0" * 64,
-                version=version,
-                position=version,
-                events=tuple(str(dump(e)["type"]) for e in step.events),
-                command=dump(step.command),
-                decided_at=step.decided_at,
-                bodies=tuple(dump(e) for e in step.events),
-            )
-        )
-    return timeline("town", "repair-1", gas, decisions, now, ahead=ahead)
+    return timeline_of("repair-1", gas, commands, hours, promptly=promptly, ahead=ahead)
 
 
 def promise(shown: Timeline, name: str) -> Promise:
     return next(c for c in shown.commitments if c.id == name)
-
-
-def drawn(shown: Timeline, width: int = 80) -> str:
-    console = Console(width=width)
-    with console.capture() as capture:
-        console.print(draw(shown))
-    return capture.get()
 
 
 def test_an_event_tells_who_when_on_the_local_clock_what_and_which_rule(gas: Pinned) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.policies import load
 from lifecycles.decisions import Rejected
-from lifecycles.lifecycle import LIFECYCLES, Plan, plan
+from lifecycles.lifecycle import LIFECYCLES, Lifecycle, Plan, plan
 from lifecycles.policies import Pinned
 from schemas.base import SYSTEM, Actor, Event
 from schemas.commitments import (
@@ -47,10 +47,17 @@ def hours(count: float) -> datetime:
 
 
 def command(
-    name: str, at: float | None = None, /, *, id: str = "c", actor: Actor = CLERK, **body: Any
+    name: str,
+    at: float | None = None,
+    /,
+    *,
+    id: str = "c",
+    actor: Actor = CLERK,
+    lifecycle: Lifecycle = REPAIR,
+    **body: Any,
 ) -> CommandEnvelope[Any]:
     """A command as it comes in: parsed from JSON-like input."""
-    return REPAIR.command(
+    return lifecycle.command(
         {
             "id": id,
             "actor": actor.model_dump(),
@@ -63,10 +70,13 @@ def command(
 class Case:
     """A case as its workflow drives it: commands, and the deadlines between them, in order."""
 
+    lifecycle = REPAIR
+    state: RepairState
+
     def __init__(
         self, policy: Pinned = GAS, id: str = "repair-1", state: RepairState | None = None
     ) -> None:
-        self.state: RepairState = state or REPAIR.initial(id, "town", *policy)
+        self.state = state or self.lifecycle.initial(id, "town", *policy)
         self.events: list[Event] = []
         self.version = 0
         self.sent = 0
@@ -86,7 +96,8 @@ class Case:
         Deadlines on the way pass first; they are in `events`. Raises `Rejected`.
         """
         self.sent += 1
-        sent = command(name, at, id=f"c{self.sent}", actor=actor, **body)
+        lifecycle = self.lifecycle
+        sent = command(name, at, id=f"c{self.sent}", actor=actor, lifecycle=lifecycle, **body)
         made = self._plan([sent], hours(at if told is None else told))
         if made.refused:
             raise Rejected(made.refused[0][1])
@@ -128,7 +139,7 @@ class Case:
         return said(self.events)
 
     def _plan(self, commands: Sequence[CommandEnvelope[Any]], now: datetime) -> Plan:
-        made = plan(REPAIR, self.state, self.version, commands, now)
+        made = plan(self.lifecycle, self.state, self.version, commands, now)
         self.state, self.version = made.state, made.version
         self.events += [event for step in made.steps for event in step.events]
         return made

@@ -17,12 +17,14 @@ from activities.cases import Conflict
 from activities.database import DatabaseUnavailable
 from activities.event_log import EventLog
 from lifecycles.decisions import Rejected
+from schemas.conduct import conduct_id
 from schemas.envelope import AppendRequest, AppendResult
 from tests.workflows.desk import Desk, ago, until
 
 LIVES: dict[str, Callable[[Desk], Awaitable[None]]] = {}
 COMMON: dict[str, Any] = {"category": "no-gas", "severity": "common"}
 SATISFIED: dict[str, Any] = {"party": "party-1", "consent": True, "result": "satisfied"}
+SUPERVISOR = {"kind": "role", "id": "supervisor"}
 DAY = timedelta(days=1)
 
 
@@ -278,3 +280,117 @@ async def unborn(desk: Desk) -> None:
     ):
         with suppress(WorkflowFailureError):
             await (await desk.start(case_id, argument)).result()
+
+
+def choice(state: dict[str, Any]) -> dict[str, Any]:
+    """The approval that is asked for, as somebody decides it."""
+    asked = next(a for a in state["approvals"] if a["state"] == "requested")
+    return {"approval": asked["id"], "facts_hash": asked["facts_hash"]}
+
+
+async def struck(desk: Desk, staff: str, **finding: Any) -> str:
+    """A complaint upheld about somebody, whose file knows it."""
+    case_id = await desk.investigating(staff)
+    await desk.found(case_id, staff, **finding)
+    await answered(desk, case_id)
+    return case_id
+
+
+@life
+async def complained(desk: Desk) -> None:
+    """More time asked for and given, the customer asked, answered, redone, called, appealed."""
+    case_id = await desk.investigating()
+    await desk.send(case_id, "AskCustomer", question="letter-1")
+    await desk.send(case_id, "RecordCustomerReply", evidence="letter-2")
+    wanted = {"until": ago(days=-4).isoformat(), "reason": "lab", "evidence": "memo-1"}
+    await desk.send(case_id, "RequestExtension", **wanted)
+    asked = choice(await desk.handle(case_id).query("state"))
+    until_then = ago(days=-9).isoformat()
+    await desk.send(
+        case_id,
+        "DelegateApproval",
+        by="supervisor",
+        approval=asked["approval"],
+        to="deputy-1",
+        until=until_then,
+        reason="leave",
+    )
+    yes = {"decision": "approve", "on_behalf_of": "supervisor-1", **asked}
+    await desk.send(case_id, "DecideApproval", by="clerk", who="deputy-1", **yes)
+    await desk.send(case_id, "AskCustomer", question="letter-3")
+    await desk.later(case_id, 4 * DAY)  # no reply
+    await desk.send(case_id, "EscalateComplaint", to=SUPERVISOR, reason="hard")
+    no = {"outcome": "not_upheld", "answer": "letter-4", "reason": "no_ground"}
+    await desk.send(case_id, "AnswerComplaint", **no)
+    await desk.send(case_id, "OrderRedo", by="supervisor", reason="unclear")
+    await desk.send(case_id, "StartInvestigation")
+    await desk.send(case_id, "AnswerComplaint", **no)
+    await desk.send(case_id, "RecordFollowUp", consent=True, result="not_satisfied")
+    await desk.send(case_id, "AppealComplaint", ground="wrong", evidence="letter-5")
+    confirmed = {"reason": "right", "answer": "letter-6"}
+    await desk.send(case_id, "ConfirmDecision", by="division_head", **confirmed)
+    await desk.send(case_id, "ReferExternal", body="ombudsman", reference="letter-7")
+
+
+@life
+async def nobody_answers(desk: Desk) -> None:
+    case_id = await desk.registered()
+    await desk.later(case_id, 5 * DAY)
+    unhappy = await desk.investigating()
+    await desk.send(unhappy, "AnswerComplaint", outcome="upheld", answer="letter-1")
+    await desk.send(unhappy, "RecordFollowUp", consent=True, result="not_satisfied")
+    await desk.send(unhappy, "CloseComplaint", by="supervisor", reason="answer_right")
+    await desk.handle(unhappy).result()
+    await desk.send(unhappy, "AppealComplaint", ground="wrong", evidence="letter-2")
+
+
+@life
+async def returned(desk: Desk) -> None:
+    case_id = await desk.registered()
+    await desk.send(case_id, "ScreenComplaint", category="late", gravity="light")
+    for department in ("billing", "counter"):
+        await desk.send(case_id, "HandOverComplaint", department=department)
+        await desk.send(case_id, "ReturnComplaint", ground="not_ours", evidence="slip-1")
+    await desk.send(
+        case_id, "ArbitrateReturn", by="supervisor", department="billing", reason="theirs"
+    )
+    await desk.send(case_id, "WithdrawComplaint", reason="settled")
+    away = await desk.registered(anonymous=True, party=None)
+    await desk.send(away, "DeclareOutOfJurisdiction", reason="private_pipe")
+    await desk.send(away, "ReferComplaint", to="city", reference="letter-1")
+    first, repeat = await desk.registered(), await desk.registered(party="party-2")
+    await desk.send(repeat, "MergeRepeat", case=first)
+    await desk.handle(repeat).result()
+
+
+@life
+async def three_strikes(desk: Desk) -> None:
+    staff = "three-strikes-9"
+    for gravity in ("light", "light", "serious"):
+        await struck(desk, staff, gravity=gravity)
+    file = conduct_id(staff)
+    await desk.later(file, 8 * DAY)  # no reply
+    await desk.later(file, 6 * DAY)  # nobody decides: it goes up
+    yes = {"decision": "approve", **choice(await desk.handle(file).query("state"))}
+    await desk.send(file, "DecideApproval", by="division_head", **yes)
+    await desk.later(file, 400 * DAY)
+
+
+@life
+async def overturned(desk: Desk) -> None:
+    staff = "overturned-9"
+    cases = [await struck(desk, staff) for _ in range(3)]
+    file = conduct_id(staff)
+    await desk.send(file, "RecordReply", by="crew", who=staff, evidence="letter-1")
+    last = cases[-1]
+    await desk.send(last, "RecordApology", staff=staff, evidence="letter-2")
+    await desk.send(last, "AnswerComplaint", outcome="upheld", answer="letter-3")
+    await desk.send(last, "AppealComplaint", ground="wrong_person", evidence="letter-4")
+    otherwise = {
+        "outcome": "not_upheld",
+        "findings": [{"staff": staff, "outcome": "not_upheld"}],
+        "reason": "mistaken",
+        "answer": "letter-5",
+    }
+    await desk.send(last, "OverturnDecision", by="division_head", **otherwise)
+    await answered(desk, last)

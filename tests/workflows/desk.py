@@ -28,7 +28,6 @@ from activities.event_log import EventLog
 from lifecycles.lifecycle import Plan, dump, lifecycle_of, plan
 from lifecycles.policies import pinned
 from schemas.envelope import AppendRequest, CommandOutcome, Json, OpenCase
-from schemas.repair import RepairState
 from worker import build_worker, sandboxed
 
 ORGANISATION = "town"
@@ -93,8 +92,8 @@ class Desk:
             runner=runner or sandboxed(),
         )
 
-    def name(self) -> str:
-        return f"repair-{self.names}-{next(self.cases_begun)}"
+    def name(self, kind: str = "repair") -> str:
+        return f"{kind}-{self.names}-{next(self.cases_begun)}"
 
     def command(
         self,
@@ -102,13 +101,14 @@ class Desk:
         *,
         id: str | None = None,
         by: str = "clerk",
+        who: str | None = None,
         at: datetime | None = None,
         **body: Any,
     ) -> Json:
         """A command by somebody in the role `by`; `at` is when it happened, if not now."""
         return {
             "id": id or f"{self.names}/{next(self.numbers)}",
-            "actor": {"subject": f"{by}-1", "role": by, "proof": "local"},
+            "actor": {"subject": who or f"{by}-1", "role": by, "proof": "local"},
             "occurred_at": at and at.isoformat(),
             "body": {"type": kind, **body},
         }
@@ -125,10 +125,51 @@ class Desk:
         await self.cases.open(case_id, self.policy, self.report(at=at, **body))
         return case_id
 
+    def complaint(self, *, at: datetime | None = None, **body: Any) -> Json:
+        """A customer calls about the service."""
+        usual = {"channel": "phone", "about": "service", "category": "late", "district": "north"}
+        known = {"party": "party-1", "recorded": ["name", "phone"]}
+        return self.command("RegisterComplaint", at=at, **{**usual, **known, **body})
+
+    async def registered(self, *staff: str, at: datetime | None = None, **body: Any) -> str:
+        """A new complaint; about `staff`, if named."""
+        case_id = self.name("complaint")
+        about: dict[str, Any] = {}
+        if staff:
+            accused = [{"staff": number} for number in staff]
+            about = {"about": "staff", "category": "attitude", "accused": accused}
+        await self.cases.open(case_id, self.policy, self.complaint(at=at, **{**about, **body}))
+        return case_id
+
+    async def investigating(self, *staff: str, **body: Any) -> str:
+        """A new complaint that somebody looks into."""
+        case_id = await self.registered(*staff, **body)
+        category = "attitude" if staff else "late"
+        await self.send(case_id, "ScreenComplaint", category=category, gravity="light")
+        await self.send(case_id, "HandOverComplaint", department="field-service")
+        await self.send(case_id, "AcknowledgeComplaint")
+        await self.send(case_id, "StartInvestigation")
+        return case_id
+
+    async def found(self, case_id: str, staff: str, outcome: str = "upheld", **body: Any) -> None:
+        """A finding about one of the staff."""
+        usual: dict[str, Any] = {"conduct_at": ago(days=1).isoformat(), "evidence": "minutes-1"}
+        if outcome == "not_upheld":
+            usual["reason"] = "no_ground"
+        finding = {"staff": staff, "outcome": outcome, **usual, **body}
+        await self.send(case_id, "DecideFinding", **finding)
+
     async def send(
-        self, case_id: str, kind: str, *, at: datetime | None = None, **body: Any
+        self,
+        case_id: str,
+        kind: str,
+        *,
+        by: str = "clerk",
+        who: str | None = None,
+        at: datetime | None = None,
+        **body: Any,
     ) -> CommandOutcome:
-        return await self.cases.send(case_id, self.command(kind, at=at, **body))
+        return await self.cases.send(case_id, self.command(kind, by=by, who=who, at=at, **body))
 
     async def finish(self, case_id: str) -> CommandOutcome:
         """From the report to the last call, by the shortest way. Returns what closed it."""
@@ -159,8 +200,9 @@ class Desk:
 
     async def start(self, case_id: str, argument: Any) -> WorkflowHandle[Any, Any]:
         """A case workflow with any argument, past all checks."""
+        kind = case_id.partition("-")[0].capitalize()
         return await self.client.start_workflow(
-            "RepairWorkflow", argument, id=case_id, task_queue=self.task_queue
+            f"{kind}Workflow", argument, id=case_id, task_queue=self.task_queue
         )
 
     async def later(self, case_id: str, by: timedelta) -> None:
@@ -236,7 +278,7 @@ class Desk:
             )
         )
 
-    async def verified(self, case_id: str) -> RepairState:
+    async def verified(self, case_id: str) -> Any:
         """The state, once log, workflow, outbox and read model all agree on it.
 
         Every decision is taken again from the commands that the log holds: whatever was lost, done
@@ -272,6 +314,8 @@ class Desk:
         assert {name: getattr(row, name) for name in summary} == {
             **summary,
             "commitments": lifecycle.summary(state).commitments,
+            "approvals": lifecycle.summary(state).approvals,
+            "answers": lifecycle.summary(state).answers,
         }
         known = await self.handle(case_id).query("state")
         assert known == {"version": version, **state.model_dump(mode="json")}

@@ -13,6 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.cases import Conflict
 from activities.event_log import EventLog
 from lifecycles.decisions import Rejected
+from schemas.conduct import conduct_id
 from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
 EVENTS_PER_RUN = 40
@@ -111,3 +112,25 @@ async def test_an_answer_from_another_case_survives_the_change_of_runs(brief_des
     assert (await desk.types(case_id)).count("AdoptionRefused") == 20
     await desk.verified(case_id)
     assert await desk.log.refusals(ORGANISATION) == []
+
+
+async def test_a_staff_file_of_many_runs_counts_every_finding_once(brief_desk: Desk) -> None:
+    desk, staff = brief_desk, f"s-{brief_desk.names}"
+    file = conduct_id(staff)
+    first_run = ""
+    for n in range(4):
+        case_id = await desk.investigating(staff)
+        await desk.found(case_id, staff)
+
+        async def known(count: int = n + 1) -> bool:
+            return (await desk.types(file)).count("FindingRecorded") == count
+
+        await until(known)
+        first_run = first_run or (await desk.handle(file).describe()).run_id
+        for turn in range(12):
+            owner = {"kind": "person", "id": f"officer-{turn}"}
+            await desk.send(file, "HandOverCase", to=owner, reason="shift")
+    assert (await desk.handle(file).describe()).run_id != first_run
+    state = await desk.verified(file)
+    assert sum(c.live and c.strike for c in state.counts) == 4
+    assert len(state.proposals) == 1

@@ -1,27 +1,9 @@
-"""Events in plain words, and the rule that each obeys, for timelines and stories. Pure."""
+"""What happens in a repair (报修), in plain words. Pure."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from typing import assert_never
-from zoneinfo import ZoneInfo
 
-from schemas.base import Owner
-from schemas.case import OwnerChanged, RequestAnswered, SharedEvents
-from schemas.commitments import (
-    BreachWithdrawn,
-    CommitmentBroken,
-    CommitmentCancelled,
-    CommitmentEvents,
-    CommitmentKept,
-    CommitmentMetLate,
-    CommitmentPaused,
-    CommitmentReset,
-    CommitmentRestored,
-    CommitmentResumed,
-    CommitmentStarted,
-    EscalationRaised,
-)
-from schemas.policy import Policy
+from gateway.words.plain import When, owner_words
 from schemas.repair import (
     AccessFailed,
     AdoptionRefused,
@@ -73,36 +55,13 @@ from schemas.repair import (
     WorkStarted,
 )
 
-
-class Clock:
-    """Writes instants as an organisation's clock shows them."""
-
-    def __init__(self, time_zone: str, now: datetime) -> None:
-        self._zone = ZoneInfo(time_zone)
-        self._year = now.astimezone(self._zone).year
-
-    def write(self, at: datetime) -> str:
-        """For people: "12 Mar 14:00", with the year where it is not the present one."""
-        there = at.astimezone(self._zone)
-        year = "" if there.year == self._year else f" {there.year}"
-        return f"{there.day} {there:%b}{year} {there:%H:%M}"
-
-    def local(self, at: datetime) -> str:
-        """For machines: ISO 8601 with the offset of that moment."""
-        return at.astimezone(self._zone).isoformat()
-
-
-When = Callable[[datetime], str]
-"""How to write an instant."""
-
-_RULES: dict[str, tuple[str, ...]] = {
+RULES: Mapping[str, tuple[str, ...]] = {
     "RepairReported": ("KUN-5.5.1", "WAT-1.5a"),
     "RepairSolvedByPhone": ("KUN-5.5.2",),
     "CrewDispatched": ("CNPC-2.1", "PROP-1.2"),
     "JobAccepted": ("ADM-1",),
     "JobDeclined": ("ADM-1",),
     "JobReassigned": ("ADM-1",),
-    "OwnerChanged": ("ADM-1",),
     "AppointmentBooked": ("ADM-8",),
     "AppointmentMoved": ("KUN-7.1.4", "ADM-8"),
     "AppointmentMissed": ("KUN-7.1.4", "ADM-8"),
@@ -116,9 +75,9 @@ _RULES: dict[str, tuple[str, ...]] = {
     "GuardPosted": ("WAT-1.5c",),
     "InterruptionAnnounced": ("KUN-2.2.2",),
 }
-"""By event type: rules that it obeys; the policy says which of them bind its organisation."""
+"""By event type: rules that it obeys."""
 
-_BEFORE = {
+BEFORE: Mapping[str, str] = {
     "dispatched": "a crew is dispatched before",
     "arrived": "the crew arrives before",
     "made_safe": "the site is made safe before",
@@ -129,82 +88,7 @@ _BEFORE = {
 }
 
 
-def rule_of(event: RepairEvents | SharedEvents, policy: Policy, own: str | None) -> str | None:
-    """The rule to name beside an event; `own` is the rule of the commitment that it belongs to."""
-    if own is not None:
-        return own
-    binding = _RULES.get(event.type, ())
-    return next((r for r in binding if r in policy.rules or r.startswith("ADM-")), None)
-
-
-def unless(milestone: str) -> str:
-    """What keeps a promise that the milestone ends, as the end of a sentence with "unless"."""
-    return _BEFORE.get(milestone, f"{milestone.replace('_', ' ')} comes before")
-
-
-def span(length: timedelta) -> str:
-    """A length of time for people: "40 d", "3 d 4 h", "2 h 05 min", "40 s"."""
-    seconds = int(abs(length).total_seconds())
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days} d {hours} h" if hours and days < 10 else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
-    return f"{minutes} min" if minutes else f"{seconds} s"
-
-
-def owner_words(owner: Owner | None) -> str:
-    """An owner: a person by subject, a unit or role as such."""
-    if owner is None:
-        return "nobody"
-    return owner.id if owner.kind == "person" else f"{owner.kind} {owner.id}"
-
-
-def words(event: RepairEvents | SharedEvents, when: When) -> str:
-    """What happened, as the business says it; `when` writes times."""
-    match event:
-        case OwnerChanged():
-            return f"{owner_words(event.owner)} has the case ({event.reason})"
-        case RequestAnswered():
-            return "the other case agrees" if event.accepted else "the other case refuses"
-        case _:
-            pass
-    if isinstance(event, CommitmentEvents):
-        return _promise(event, when)
-    return _repair(event, when)
-
-
-def _promise(e: CommitmentEvents, when: When) -> str:
-    name = e.commitment
-    match e:
-        case CommitmentStarted():
-            late = "" if e.start == e.at else f", counted from {when(e.start)}"
-            return f"promised: {name} by {when(e.due)}{late}"
-        case CommitmentPaused():
-            return f"{name}: time stands still ({e.reason}, {e.evidence})"
-        case CommitmentResumed():
-            return f"{name}: time runs again, due {when(e.due)}"
-        case CommitmentReset():
-            return f"{name}: by agreement now due {when(e.due)} ({e.consent})"
-        case CommitmentRestored():
-            return f"{name}: owed again ({e.reason}), due {when(e.due)}"
-        case CommitmentKept():
-            return f"{name} is kept"
-        case CommitmentBroken():
-            return f"{name} is broken"
-        case CommitmentMetLate():
-            return f"{name} is met, late"
-        case CommitmentCancelled():
-            return f"{name}: no longer owed ({e.reason})"
-        case BreachWithdrawn():
-            return f"{name}: breach withdrawn, {e.evidence} shows there was none"
-        case EscalationRaised():
-            return f"{name}: {e.tell.replace('_', ' ')} is told (rung {e.rung})"
-        case _:
-            assert_never(e)
-
-
-def _repair(e: RepairEvents, when: When) -> str:
+def words(e: RepairEvents, when: When) -> str:
     match e:
         case RepairReported():
             care = ", special care" if e.priority else ""

@@ -1,0 +1,92 @@
+"""What a case is about, in a few lines, from the state in its timeline. Pure."""
+
+from collections.abc import Iterator
+
+from gateway.timeline import Timeline
+from gateway.words import listed, readable
+from gateway.words.complaint import accused_in_words
+from schemas.complaint import Accused
+from schemas.envelope import Json
+
+
+def headline(shown: Timeline) -> list[str]:
+    """A line for what it is, then what else is worth knowing at a glance."""
+    match shown.case_id.partition("-")[0]:
+        case "repair":
+            first, *rest = _repair(shown.state)
+        case "complaint":
+            first, *rest = _complaint(shown.state)
+        case "conduct":
+            first, *rest = _conduct(shown.state)
+        case _:
+            first, *rest = _register(shown.state)
+    return [f"{first}; policy {shown.policy}", *rest]
+
+
+def _repair(state: Json) -> Iterator[str]:
+    yield _fault(state, state["category"], state["severity"])
+    if state["rework"]:
+        yield "reworked" + (f" {state['rework']} times" if state["rework"] > 1 else "")
+    for adopted in state["adopted"]:
+        yield f"{'merged' if adopted['how'] == 'merge' else 'linked'}: {adopted['case']}"
+    if state["merged_into"] or state["linked_to"]:
+        yield f"goes on in {state['merged_into'] or state['linked_to']}"
+
+
+def _complaint(state: Json) -> Iterator[str]:
+    how = [name for name in ("anonymous", "confidential") if state[name]]
+    yield _fault(state, state["category"], state["gravity"], *how)
+    accused = accused_in_words(Accused.model_validate(a) for a in state["accused"])
+    about = listed(a for a in (accused, state["about_case"], state["place"]) if a)
+    yield f"about {about or 'the service'}"
+    happened = [
+        f"returned {_times(state['returns'])}" if state["returns"] else "",
+        "decided whose it is, for good" if state["arbitrated"] else "",
+        f"redone {_times(state['redo'])}" if state["redo"] else "",
+        f"appealed {_times(state['appeals'])}" if state["appeals"] else "",
+    ]
+    if any(happened):
+        yield listed(part for part in happened if part)
+    for f in state["findings"]:
+        apology = _apology(f)
+        what = f"{readable(f['outcome'])}, {f['gravity']}, {readable(f['cause'])}"
+        yield f"found about {f['staff']}: {what}{apology}"
+    if state["outcome"]:
+        yield f"outcome: {readable(state['outcome'])}"
+    for repeat in state["repeats"]:
+        yield f"merged: {repeat['case']}"
+    if state["merged_into"]:
+        yield f"goes on in {state['merged_into']}"
+
+
+def _apology(finding: Json) -> str:
+    if finding["apologised"]:
+        return f"; apologised ({finding['apologised']})"
+    return f"; no apology ({finding['apology_waived']})" if finding["apology_waived"] else ""
+
+
+def _conduct(state: Json) -> Iterator[str]:
+    above = f", reports to {state['reports_to']}" if state["reports_to"] else ""
+    yield f"staff file of {state['staff']}{above}"
+    live = [c for c in state["counts"] if c["live"]]
+    strikes, marks = sum(c["strike"] for c in live), sum(c["marked"] for c in state["counts"])
+    yield f"counting now: {_so_many(strikes, 'strike')}, {_so_many(marks, 'black mark')}"
+
+
+def _register(state: Json) -> Iterator[str]:
+    yield "satisfaction register (满意度)"
+    for card in state["cards"]:
+        yield f"yellow card of {card['year']}: {card['department']}"
+
+
+def _fault(state: Json, *what: str) -> str:
+    first = "special care, " if state["priority"] else ""
+    return f"{first}{listed(what)}, district {state['district']}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _so_many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

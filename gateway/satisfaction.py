@@ -1,0 +1,122 @@
+"""Satisfaction (满意度) as it stands: live figures by month, and what the register last ranked."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+
+from activities.log_reader import LogReader
+from gateway.standing import Asked
+from gateway.timeline import Timeline
+from lifecycles.calendars import local, start_of_day
+from lifecycles.satisfaction_figures import measured
+from schemas.base import Subject, Value
+from schemas.calendar import Calendar
+from schemas.policy import Percent, Policy
+from schemas.satisfaction import Measured, Month, Year, YearRanked
+
+LONGEST_MONTHS = 120
+
+
+class MonthFigures(Value):
+    """What the customers of each department answered in a month, as the log says now."""
+
+    month: Month
+    departments: tuple[Measured, ...]
+
+
+class YellowCard(Value):
+    """A department that must improve, and how its deadline stands."""
+
+    department: Subject
+    year: Year
+    due: datetime
+    text: str
+
+
+class Satisfaction(Value):
+    """The JSON form of `standpipe satisfaction`. Months are those of the organisation's clock."""
+
+    since: Month
+    until: Month
+    time_zone: str
+    target: Percent
+    """The satisfied among those who answered, in percent (CNPC-2.5)."""
+    months: tuple[MonthFigures, ...]
+    """Those in which somebody was asked."""
+    ranking: YearRanked | None
+    """The register's last (GAS-3.4)."""
+    cards: tuple[YellowCard, ...]
+    removals: tuple[Asked, ...]
+    """Removals of heads of departments that wait for approval."""
+
+
+def month_of(calendar: Calendar, at: datetime) -> str:
+    """The local month of an instant."""
+    return f"{local(calendar, at):%Y-%m}"
+
+
+def year_up_to(month: str) -> str:
+    """The first of the twelve months that end with `month`."""
+    year, number = _numbers(month)
+    return f"{year}-01" if number == 12 else f"{year - 1:04}-{number + 1:02}"
+
+
+def months_between(since: str, until: str) -> int:
+    """How many months there are, both included; below one: the wrong way round."""
+    (first, one), (last, other) = _numbers(since), _numbers(until)
+    return (last - first) * 12 + other - one + 1
+
+
+async def figures(
+    log: LogReader, organisation: str, policy: Policy, since: str, until: str
+) -> tuple[MonthFigures, ...]:
+    """Each month's rate and interval by department, counted anew from the read model.
+
+    LookupError where the policy says nothing of satisfaction.
+    """
+    if policy.satisfaction is None:
+        raise LookupError("the policy has no satisfaction section")
+    found: list[MonthFigures] = []
+    for first in _months(since, until):
+        tallies = await log.satisfaction(
+            organisation,
+            start_of_day(policy.calendar, first),
+            start_of_day(policy.calendar, _after(first)),
+        )
+        if tallies:
+            departments = measured(tallies, policy.satisfaction.target)
+            found.append(MonthFigures(month=f"{first:%Y-%m}", departments=departments))
+    return tuple(found)
+
+
+def ranking(register: Timeline | None) -> YearRanked | None:
+    """The last year that the register ranked."""
+    ranked = [e.body for e in register.events if e.type == "YearRanked"] if register else []
+    return YearRanked.model_validate(ranked[-1]) if ranked else None
+
+
+def cards(register: Timeline | None) -> Iterator[YellowCard]:
+    """Yellow cards (黄牌) that wait for improvement."""
+    if register is None:
+        return
+    promises = {c.id: c for c in register.commitments}
+    for card in register.state["cards"]:
+        promise = promises[card["commitment"]]
+        yield YellowCard(
+            department=card["department"], year=card["year"], due=promise.due, text=promise.text
+        )
+
+
+def _months(since: str, until: str) -> Iterator[date]:
+    first, last = date(*_numbers(since), 1), date(*_numbers(until), 1)
+    while first <= last:
+        yield first
+        first = _after(first)
+
+
+def _after(first: date) -> date:
+    return date(first.year + first.month // 12, first.month % 12 + 1, 1)
+
+
+def _numbers(month: str) -> tuple[int, int]:
+    year, _, number = month.partition("-")
+    return int(year), int(number)

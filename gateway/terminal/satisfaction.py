@@ -1,0 +1,160 @@
+"""`standpipe satisfaction`: how satisfied customers are, by department and month."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import RenderableType
+from rich.text import Text
+
+from gateway import satisfaction
+from gateway.commands import Invalid
+from gateway.drawing import drawn_approval, table
+from gateway.policies import load
+from gateway.satisfaction import LONGEST_MONTHS, Satisfaction
+from gateway.session import NoSuchCase, Session, policy_folder
+from gateway.terminal.output import AsJson, OneLine, WrongInput, run, show
+from gateway.timeline import Timeline
+from gateway.words import Clock, listed
+from gateway.words.satisfaction import percent
+from schemas.policy import Policy
+from schemas.satisfaction import REGISTER, Measured, Month
+from settings import Settings
+
+MonthOption = Annotated[str | None, typer.Option(metavar="MONTH", help="Such as 2026-03.")]
+
+
+def show_satisfaction(
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="MONTH", help="From this month on; a year back if left out."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="MONTH", help="Up to this month; the present one.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="Whose target and clock, where no register is open yet.")
+    ] = "gas",
+    as_json: AsJson = False,
+) -> None:
+    """Satisfaction (满意度) by department and month, the last ranking and yellow cards (黄牌).
+
+    JSON: {"since", "until", "target", "months", "ranking", "cards", "removals"}; rates are in
+    hundredths of a percent, with their 95 % Wilson interval.
+    """
+
+    async def work() -> tuple[Satisfaction, Timeline | None]:
+        _check(since, until)
+        settings = Settings()
+        async with Session(settings) as session:
+            register = await _register(session)
+            if register is None:
+                rules = load(policy, policy_folder(settings)).policy
+            else:
+                rules = (await session.policy_of(REGISTER)).policy
+            return await _found(session, rules, register, since, until), register
+
+    found, register = run(work(), as_json=as_json)
+    show(found, *_drawn(found, register), as_json=as_json)
+
+
+async def _register(session: Session) -> Timeline | None:
+    try:
+        return await session.timeline(REGISTER)
+    except NoSuchCase:
+        return None
+
+
+async def _found(
+    session: Session,
+    policy: Policy,
+    register: Timeline | None,
+    since: str | None,
+    until: str | None,
+) -> Satisfaction:
+    if policy.satisfaction is None:
+        raise WrongInput("This policy says nothing of satisfaction: choose another by --policy.")
+    last = until or satisfaction.month_of(policy.calendar, datetime.now(UTC))
+    first = since or satisfaction.year_up_to(last)
+    if not 1 <= satisfaction.months_between(first, last) <= LONGEST_MONTHS:
+        raise WrongInput(
+            "--since: give a month that is not after --until (or the present one), and at most"
+            f" {LONGEST_MONTHS} months before it."
+        )
+    asked = register.approvals if register else ()
+    return Satisfaction(
+        since=first,
+        until=last,
+        time_zone=policy.calendar.time_zone,
+        target=policy.satisfaction.target,
+        months=await satisfaction.figures(session.log, session.organisation, policy, first, last),
+        ranking=satisfaction.ranking(register),
+        cards=tuple(satisfaction.cards(register)),
+        removals=tuple(a for a in asked if a.state == "requested"),
+    )
+
+
+def _check(since: str | None, until: str | None) -> None:
+    wrong: list[str] = []
+    for option, month in (("--since", since), ("--until", until)):
+        try:
+            TypeAdapter[str | None](Month | None).validate_python(month)
+        except ValidationError:
+            wrong.append(f"{option}: write a month as 2026-03")
+        else:
+            if month is not None and not 1970 <= int(month[:4]) <= 9998:
+                wrong.append(f"{option}: a month between 1970-01 and 9998-12")
+    if wrong:
+        raise Invalid(wrong)
+
+
+def _drawn(found: Satisfaction, register: Timeline | None) -> list[RenderableType]:
+    head = (
+        f"Satisfied of those who answered, {found.since} to {found.until},"
+        f" target {found.target} % (CNPC-2.5)"
+    )
+    parts: list[RenderableType] = [Text(head, style="bold")]
+    if found.months:
+        rows = [(f.month, f.departments) for f in found.months]
+        parts.append(_figures("Month", rows))
+    else:
+        parts.append(Text("Nobody was asked in that time."))
+    if found.ranking:
+        year = str(found.ranking.year)
+        parts.append(Text(f"Last ranking, of {year} (GAS-3.4)", style="bold"))
+        parts.append(_figures("Year", [(year, found.ranking.ranking)]))
+        if found.ranking.unranked:
+            few = listed(m.department for m in found.ranking.unranked)
+            parts.append(Text(f"Not ranked, too few answers: {few}"))
+        parts.append(Text(f"Lowest: {listed(found.ranking.lowest) or 'nobody'}"))
+    parts += [
+        Text(f"Yellow card (黄牌) of {c.year}: {c.department} must improve, {c.text}", "yellow")
+        for c in found.cards
+    ]
+    if register is None:
+        parts.append(Text("The register is not open yet: the first report opens it."))
+        return parts
+    clock = Clock(register.time_zone, register.as_of)
+    parts += [drawn_approval(a, clock) for a in found.removals]
+    if found.cards:
+        card = found.cards[0].department
+        record = f"RecordImprovement --department {card} --evidence REFERENCE"
+        parts.append(OneLine(f"Has it improved? standpipe command {REGISTER} {record}"))
+    parts.append(OneLine(f"The register in full: standpipe case show {REGISTER}"))
+    return parts
+
+
+def _figures(heading: str, rows: list[tuple[str, tuple[Measured, ...]]]) -> RenderableType:
+    drawn = table(heading, "Department", "Asked", "Answered", "Satisfied", "Rate", "95 % between")
+    for column in drawn.columns[2:6]:
+        column.justify = "right"
+    for period, departments in rows:
+        for i, m in enumerate(departments):
+            style = {True: "green", False: "red", None: "dim"}[m.on_target]
+            between = "" if m.low is None else f"{percent(m.low)} – {percent(m.high)}"
+            counts = (str(m.asked), str(m.answered), str(m.satisfied))
+            drawn.add_row(
+                "" if i else period, m.department, *counts, Text(percent(m.rate), style), between
+            )
+    return drawn

@@ -1,0 +1,57 @@
+"""Times, lengths of time, owners and codes in plain words. Pure."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from schemas.base import Owner
+
+
+class Clock:
+    """Writes instants as an organisation's clock shows them."""
+
+    def __init__(self, time_zone: str, now: datetime) -> None:
+        self._zone = ZoneInfo(time_zone)
+        self._year = now.astimezone(self._zone).year
+
+    def write(self, at: datetime) -> str:
+        """For people: "12 Mar 14:00", with the year where it is not the present one."""
+        there = at.astimezone(self._zone)
+        year = "" if there.year == self._year else f" {there.year}"
+        return f"{there.day} {there:%b}{year} {there:%H:%M}"
+
+    def local(self, at: datetime) -> str:
+        """For machines: ISO 8601 with the offset of that moment."""
+        return at.astimezone(self._zone).isoformat()
+
+
+When = Callable[[datetime], str]
+"""How to write an instant."""
+
+
+def span(length: timedelta) -> str:
+    """A length of time for people: "40 d", "3 d 4 h", "2 h 05 min", "40 s"."""
+    seconds = int(abs(length).total_seconds())
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h" if hours and days < 10 else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+def owner_words(owner: Owner | None) -> str:
+    """An owner: a person by subject, a unit or role as such."""
+    if owner is None:
+        return "nobody"
+    return owner.id if owner.kind == "person" else f"{owner.kind} {owner.id}"
+
+
+def readable(code: str) -> str:
+    """A code word as a person reads it: "head removal"."""
+    return code.replace("_", " ")
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Some things, one after the other."""
+    return ", ".join(parts)
