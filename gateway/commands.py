@@ -89,14 +89,15 @@ class Field(NamedTuple):
         }
 
 
-def case_id(text: str) -> str:
-    """A case's id, checked. Raises `Invalid`."""
+def case_id(text: str, place: str = "CASE") -> str:
+    """A case's id, checked. Raises `Invalid`; `place` is what people call it."""
     try:
         found = TypeAdapter(CaseId).validate_python(text)
     except ValidationError:
-        raise Invalid(["CASE: must look like repair-1f2e3d (see `standpipe case list`)."]) from None
+        how = "must look like repair-1f2e3d (see `standpipe case list`)"
+        raise Invalid([f"{place}: {how}."]) from None
     if found.partition("-")[0] not in _UNIONS:
-        raise Invalid([f"CASE: there is no such kind of case; known: {', '.join(KINDS)}."])
+        raise Invalid([f"{place}: there is no such kind of case; known: {', '.join(KINDS)}."])
     return found
 
 

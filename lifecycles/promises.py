@@ -144,7 +144,7 @@ def backdate(state: AnyCase, milestone: str, by: By, since: datetime) -> Iterato
 
     def later(c: Commitment) -> bool:
         started_by = terms_of(state.rules, c).starts
-        return c.state in ("running", "paused") and c.start > since and started_by == milestone
+        return c.outstanding and c.start > since and started_by == milestone
 
     return restore(state, by, "backdated", later, since)
 

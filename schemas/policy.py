@@ -4,11 +4,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from schemas.approvals import Silence
 from schemas.base import Code, Role, RuleId, Subject, Value
-from schemas.calendar import Calendar
+from schemas.calendar import Calendar, Window
 from schemas.commitments import LONGEST, Basis, CommitmentTerms, RungTerms
 
 Length = Annotated[timedelta, Field(gt=timedelta(0), le=LONGEST)]
@@ -60,6 +60,35 @@ ConductMilestone = Literal[
     "redress_made",
 ]
 SatisfactionMilestone = Literal["carded", "improved"]
+
+ArrearsMilestone = Literal[
+    "opened",
+    "reminded",
+    "notice_served",
+    "eligible",
+    "authorised",
+    "visit_due",
+    "stopped",
+    "self_reopened",
+    "stop_order_served",
+    "fully_stopped",
+    "reconnect_due",
+    "reconnected",
+]
+
+CustomerClass = Literal["household", "commercial", "industrial", "public"]
+HoldKind = Literal[
+    "dispute",
+    "payment_plan",
+    "payment_in_flight",
+    "vulnerable",
+    "medical",
+    "open_case",
+    "outage",
+    "weather",
+    "public_holiday",
+    "neighbours",
+]
 
 Gravity = Literal["light", "serious"]
 """Of a breach: a warning at first, or an investigation at once (WIN-2.5.1, WIN-2.5.2)."""
@@ -348,6 +377,86 @@ class SatisfactionPolicy(CaseRules):
         return wrong
 
 
+class HoldTerms(Value):
+    """How long a reason may stop a cutoff."""
+
+    longest: Length | None = None
+    """After this it ends by itself; None: only by being released."""
+
+
+class Season(Value):
+    """A part of every year, both days included; it may reach over New Year."""
+
+    first: Annotated[str, StringConstraints(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+    last: Annotated[str, StringConstraints(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+
+
+class PermitTerms(Value):
+    """When a valve may be closed, and how long the right to do it lasts."""
+
+    lifetime: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=1))]
+    """Minutes, not more: what it was issued on may change."""
+    freshness: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=15))]
+    """How old the look into the log may be when it is issued."""
+    hours: Window
+    """Local hours in which supply may be stopped: never at night."""
+    working_days_after: Annotated[int, Field(ge=0, le=5)] = 1
+    """So many days after the stop must be working days too: not before a weekend or holiday."""
+    protected_seasons: tuple[Season, ...] = ()
+    """Parts of the year in which nobody is cut off, such as the frost."""
+
+
+class PlanTerms(Value):
+    """What may be agreed about payment by instalments."""
+
+    most: Annotated[int, Field(ge=1, le=60)] = 12
+    """Instalments."""
+    longest: Length
+    grace: Length
+    """An instalment may be so late."""
+
+
+class ArrearsPolicy(CaseRules):
+    """How this organisation chases what it is owed, and when it may stop supply."""
+
+    milestones: ClassVar[tuple[str, ...]] = get_args(ArrearsMilestone)
+    asks: ClassVar[tuple[str, ...]] = ("cutoff", "write_off")
+    parts: ClassVar[tuple[str, ...]] = ("reader", "crew", "owner")
+
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    threshold: Annotated[int, Field(ge=0, le=10**12)]
+    """Below this, in the currency's smallest unit, nobody is chased or cut off."""
+    reminders: Annotated[int, Field(ge=1, le=10)]
+    """So many contacts, on different days, before the notice (WAT-C1)."""
+    notice_period: Length
+    """From the delivery of the notice to the first day of a stop (WAT-C2)."""
+    stop_order_period: Length
+    """The time limit of a stop-supply order (WAT-C4a)."""
+    large_meter: Annotated[int, Field(ge=15, le=2000)] = 40
+    """From this DN on a stop needs the division head's written approval (WAT-C3)."""
+    holds: dict[HoldKind, HoldTerms]
+    permit: PermitTerms
+    plan: PlanTerms
+    fresh_notice: bool = True
+    """Whether a reversed payment, or one that emptied the account, needs a new notice."""
+    reversal_window: Length
+    """How long after payment the case stays open, because money may be taken back."""
+    next_level: Subject
+    """The top of the ladder: told of incidents and of every *no* (ADM-5)."""
+
+    def wrong(self) -> list[str]:
+        wrong = super().wrong()
+        wrong += [
+            f"holds must say how long a {k} lasts"
+            for k in get_args(HoldKind)
+            if k not in self.holds
+        ]
+        cutoff = self.approvals.get("cutoff")
+        if cutoff is not None and cutoff.silence == "approve":
+            wrong.append("approval cutoff: silence never approves a cutoff (ADM-7)")
+        return wrong
+
+
 class Policy(Value):
     """One organisation's figures: read from a TOML file, hashed over its canonical JSON."""
 
@@ -361,6 +470,7 @@ class Policy(Value):
     complaint: ComplaintPolicy | None = None
     conduct: ConductPolicy | None = None
     satisfaction: SatisfactionPolicy | None = None
+    arrears: ArrearsPolicy | None = None
 
     def department_of(self, district: str | None) -> str:
         """Who answers for the repairs of a district."""

@@ -76,7 +76,7 @@ def _checked(role: str | None, case: str | None) -> Role | None:
             raise Invalid([f"--role: one of {', '.join(get_args(Role))}"])
         return cast("Role | None", role)
 
-    found, _ = commands.together(known_role, lambda: case and commands.case_id(case))
+    found, _ = commands.together(known_role, lambda: case and commands.case_id(case, "--case"))
     return found
 
 

@@ -80,7 +80,7 @@ def outbox(
             place = int(position), int(ordinal or -1)
         except ValueError:
             raise WrongInput("--after: give a message's position, such as 120/0.") from None
-        stream = None if case is None else commands.case_id(case)
+        stream = None if case is None else commands.case_id(case, "--case")
         async with Session(Settings()) as session:
             return await session.log.outbox(
                 session.organisation, stream=stream, after=place, limit=limit
@@ -121,7 +121,7 @@ def refusals(case: OfCase = None, limit: Limit = 50, as_json: AsJson = False) ->
     """
 
     async def work() -> list[RefusalRow]:
-        stream = None if case is None else commands.case_id(case)
+        stream = None if case is None else commands.case_id(case, "--case")
         async with Session(Settings()) as session:
             return await session.log.refusals(session.organisation, stream=stream, limit=limit)
 

@@ -44,8 +44,8 @@ def asked() -> list[Json]:
     return [*investigated(), command("RequestExtension", 4, **more, **HANDLER)]
 
 
-def complaint(commands: list[Json], hours: float, **kinds: int) -> Timeline:
-    return timeline_of("complaint-1", GAS, commands, hours, **kinds)
+def complaint(commands: list[Json], hours: float, *, ahead: int = 3) -> Timeline:
+    return timeline_of("complaint-1", GAS, commands, hours, ahead=ahead)
 
 
 def found(complaint: str, hours: float, **fields: object) -> Json:

@@ -419,7 +419,7 @@ def test_a_serious_breach_is_investigated_at_once_and_has_no_measure() -> None:
 
 def test_an_investigation_ends_in_one_of_the_policy_s_penalties_or_in_a_reason() -> None:
     file = investigated()
-    ended = {"finding": finding(1), "evidence": "minutes/1"}
+    ended: dict[str, Any] = {"finding": finding(1), "evidence": "minutes/1"}
     (unknown,) = file.refusal("ConcludeInvestigation", 1, penalty="flogging", **ended)
     assert "it knows: suspension, dismissal" in unknown
     assert "flogging" not in unknown

@@ -20,6 +20,7 @@ from lifecycles.lifecycle import Plan, Step, dump, plan
 from lifecycles.policies import Pinned, pinned
 from lifecycles.repair_stages import ACTIVE, ALLOWED, CLOSING, ENDED, allowed
 from schemas.base import Event
+from schemas.case import AnyCase
 from schemas.commitments import Commitment
 from schemas.policy import Policy
 from schemas.repair import RepairState, Stage
@@ -287,7 +288,7 @@ def check(state: RepairState, now: datetime) -> None:
         check_commitment(c, state, now)
 
 
-def check_commitment(c: Commitment, state: RepairState, now: datetime) -> None:
+def check_commitment(c: Commitment, state: AnyCase, now: datetime) -> None:
     last = c.pauses[-1] if c.pauses else None
     stands_still = last is not None and last.until is None
     match c.state:
@@ -311,7 +312,7 @@ def check_commitment(c: Commitment, state: RepairState, now: datetime) -> None:
     check_attribution(c, state, now)
 
 
-def check_attribution(c: Commitment, state: RepairState, now: datetime) -> None:
+def check_attribution(c: Commitment, state: AnyCase, now: datetime) -> None:
     """Every second of the running time has one holder."""
     held = attribution(c, state.owners, now)
     end = c.ended_at or max(now, c.start)
@@ -323,7 +324,9 @@ def check_attribution(c: Commitment, state: RepairState, now: datetime) -> None:
     assert all(a.until <= b.since for a, b in pairwise(held))
 
 
-def check_promises(start: RepairState, stored: Sequence[dict[str, Any]]) -> None:
+def check_promises(
+    start: AnyCase, stored: Sequence[dict[str, Any]], facts: tuple[str, ...] = ("c",)
+) -> None:
     """Kept or broken, not both, unless withdrawn or owed again; and each rung told once."""
     outcomes = {"broken": "CommitmentBroken", "kept": "CommitmentKept"}
     outcome: dict[str, str | None] = {c.id: outcomes.get(c.state) for c in start.commitments}
@@ -337,7 +340,7 @@ def check_promises(start: RepairState, stored: Sequence[dict[str, Any]]) -> None
                 outcome[name] = None if outcome.get(name) == "CommitmentKept" else outcome.get(name)
             case {"type": "BreachWithdrawn", "commitment": name, "evidence": fact}:
                 assert outcome[name] == "CommitmentBroken"
-                assert fact.startswith("c")
+                assert fact.startswith(facts)
                 outcome[name] = None
             case {"type": "EscalationRaised", "commitment": name, "rung": rung}:
                 assert rung == rungs.get(name, 0) + 1, f"{name}: rung {rung} out of order"
