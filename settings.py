@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """The same key itself, where files are awkward. Give one of the two."""
     task_queue: Annotated[str, StringConstraints(min_length=1)] = "standpipe"
     policy_dir: Path = Path("policies")
+    policy: Annotated[str, StringConstraints(min_length=1)] = "gas"
+    """The organisation's policy, by its name there: for new cases and for scheduled reports."""
     max_cached_workflows: Annotated[int, Field(ge=0)] = 5000
     """Larger than the number of open cases, or the worker replays all day."""
 

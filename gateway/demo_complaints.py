@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from gateway.theatre import Scene
+from gateway.theatre import DEMO, Scene
 from schemas.conduct import conduct_id
 from schemas.party import Party
 
@@ -70,7 +70,7 @@ async def unanswered(s: Scene) -> None:
 
 
 async def third_strike(s: Scene) -> None:
-    file = conduct_id(STAFF)
+    file = conduct_id(DEMO, STAFF)
     for number, customer in enumerate((CHEN, HE, XU), 1):
         case = await s.complained(
             f"Complaint {number} about the same member of staff.",

@@ -26,7 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.cases import ORGANISATION
 from lifecycles.policies import pinned
-from schemas.satisfaction import REGISTER, Entered, SatisfactionReport, What
+from schemas.satisfaction import Entered, SatisfactionReport, What, register_of
 
 WORKFLOW = "SatisfactionReportWorkflow"
 MEMO = "standpipe"
@@ -52,7 +52,11 @@ def schedule_id(organisation: str, what: What) -> str:
 
 
 async def ensure_schedules(
-    client: Client, organisation: str, policy: str, task_queue: str, register_id: str = REGISTER
+    client: Client,
+    organisation: str,
+    policy: str,
+    task_queue: str,
+    register_id: str | None = None,
 ) -> dict[str, Done]:
     """The schedules of an organisation as its policy wants them, by id; those that are so stay.
 
@@ -64,7 +68,10 @@ async def ensure_schedules(
     done: dict[str, Done] = {}
     for what in WHEN:
         report = SatisfactionReport(
-            organisation=organisation, what=what, policy=policy, register_id=register_id
+            organisation=organisation,
+            what=what,
+            policy=policy,
+            register_id=register_id or register_of(organisation),
         )
         id = schedule_id(organisation, what)
         done[id] = await _ensure(client, id, _schedule(id, report, task_queue))
@@ -79,14 +86,18 @@ async def report_now(
     what: What,
     *,
     at: datetime | None = None,
-    register_id: str = REGISTER,
+    register_id: str | None = None,
 ) -> Entered:
     """Report the last day, month or year that is over at `at` (now, if None), and wait for it.
 
     What the register holds already stays as it is; a refusal comes back with its reasons.
     """
     report = SatisfactionReport(
-        organisation=organisation, what=what, policy=policy, register_id=register_id, at=at
+        organisation=organisation,
+        what=what,
+        policy=policy,
+        register_id=register_id or register_of(organisation),
+        at=at,
     )
     return await client.execute_workflow(
         WORKFLOW,

@@ -295,7 +295,9 @@ def _found(s: ComplaintState, e: FindingDecided) -> dict[str, Any]:
             conduct_at=e.conduct_at,
             decided_at=e.at,
         )
-        update |= ask(s, conduct_id(e.staff), told.model_dump(mode="json"), opens=True)
+        update |= ask(
+            s, conduct_id(s.organisation, e.staff), told.model_dump(mode="json"), opens=True
+        )
     return update
 
 

@@ -136,7 +136,7 @@ def screen(state: ComplaintState, c: ScreenComplaint, by: By) -> Results:
 def relieved(state: ComplaintState, accused: tuple[Accused, ...], by: By) -> Events:
     """An owner who turns out to be accused, or to answer for one, has it no longer."""
     owner = owner_of(state)
-    if owner and owner.kind == "person" and among(owner.id, barred(state.rules, accused)):
+    if owner and among(owner.id, barred(state.rules, accused)):
         yield OwnerChanged(at=by.at, owner=unit(state), reason="accused")
 
 

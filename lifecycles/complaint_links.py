@@ -54,7 +54,9 @@ def adopt(state: ComplaintState, c: AdoptComplaint, by: By) -> Results:
     yield taken
     since = earliest(state)
     if since and c.registered_at < since:
-        yield from promises.backdate(state, "registered", by, c.registered_at)
+        # A broken one too: a late fact may yet undo the breach, but never start the clock anew.
+        states = ("running", "paused", "broken")
+        yield from promises.backdate(state, "registered", by, c.registered_at, states)
     yield from relieved(state, merged(state.accused, c.accused), by)
     if apologies_owed(after := evolve(state, taken)):
         # An anonymous complaint now has a complainant who is owed an apology (GAS-2.6).

@@ -139,12 +139,19 @@ def judged_anew(
     yield from begin(state, milestone, by, facts, since=since, once=True)
 
 
-def backdate(state: AnyCase, milestone: str, by: By, since: datetime) -> Iterator[CommitmentEvents]:
+def backdate(
+    state: AnyCase,
+    milestone: str,
+    by: By,
+    since: datetime,
+    states: Collection[str] = ("running", "paused"),
+) -> Iterator[CommitmentEvents]:
     """The `milestone` was reached earlier than this case knew: the earliest clock counts."""
 
     def later(c: Commitment) -> bool:
         started_by = terms_of(state.rules, c).starts
-        return c.outstanding and c.start > since and started_by == milestone
+        late = c.outstanding and c.start > since
+        return late and c.state in states and started_by == milestone
 
     return restore(state, by, "backdated", later, since)
 

@@ -9,21 +9,34 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.approvals import ApprovalCommands, ApprovalEvents
-from schemas.base import CaseId, Code, Command, Event, Owner, Reference, Subject, UtcTime, Value
+from schemas.base import (
+    CaseId,
+    Code,
+    Command,
+    Event,
+    Organisation,
+    Owner,
+    Reference,
+    Subject,
+    UtcTime,
+    Value,
+)
 from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import DeadlinePassed, RecordAnswer
 from schemas.policy import Cause, ConductPolicy, Gravity, Outcome
 
 
-def conduct_id(staff: Subject) -> CaseId:
+def conduct_id(organisation: Organisation, staff: Subject) -> CaseId:
     """The case that is a member of staff's file; a staff number's capitals do not matter.
 
-    A number that cannot stand in a case's name is hashed: the first half of its SHA-256, in hex.
+    Names that cannot stand in a case's name, or could be mistaken, are hashed: the first half of
+    their SHA-256, in hex.
     """
     known = staff.casefold()
-    if re.fullmatch(r"[a-z0-9-]{1,60}", known):
-        return f"conduct-{known}"
-    return f"conduct-x{sha256(known.encode()).hexdigest()[:32]}"
+    plain = re.fullmatch(r"[a-z0-9-]{1,28}", known) and not organisation.endswith("-")
+    if plain and "--" not in organisation and "--" not in known:
+        return f"conduct-{organisation}--{known}"
+    return f"conduct-x{sha256(f'{organisation}/{known}'.encode()).hexdigest()[:32]}"
 
 
 class Stage(StrEnum):

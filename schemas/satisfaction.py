@@ -24,8 +24,11 @@ from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import DeadlinePassed, Json, RecordAnswer
 from schemas.policy import SatisfactionPolicy
 
-REGISTER = "satisfaction-register"
-"""The one case of this kind in an organisation."""
+
+def register_of(organisation: Organisation) -> CaseId:
+    """The one case of this kind in an organisation."""
+    return f"satisfaction-{organisation}"
+
 
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Year = Annotated[int, Field(ge=1970, le=9999)]
@@ -281,7 +284,7 @@ class SatisfactionReport(Value):
     what: What
     policy: str
     """Says when a day ends, and opens the register if there is none yet: canonical JSON."""
-    register_id: CaseId = REGISTER
+    register_id: CaseId
     at: UtcTime | None = None
     """None: when the schedule meant it to run."""
 

@@ -31,6 +31,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "KEY": KEY,
         "TASK_QUEUE": "cases",
         "POLICY_DIR": "/etc/standpipe",
+        "POLICY": "water",
         "MAX_CACHED_WORKFLOWS": "20000",
     }
     for name in ("DATABASE_PASSWORD_FILE", "ADMIN_DATABASE_PASSWORD_FILE"):

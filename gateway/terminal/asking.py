@@ -13,6 +13,7 @@ from rich.text import Text
 from gateway import commands
 from gateway.commands import Invalid
 from gateway.drawing import drawn_next, event_lines, table
+from gateway.fields import fields, usage
 from gateway.session import Session
 from gateway.terminal.output import AsJson, OneLine, WrongInput, answered, run, show
 from gateway.timeline import Timeline
@@ -115,11 +116,11 @@ def _what_now(case: str, as_json: bool) -> None:
     drawn = table("Command", "Fields", title=f"{case} is {shown.stage}. Possible now:")
     drawn.columns[0].no_wrap = True
     for name, model in possible.items():
-        drawn.add_row(name, Text(commands.usage(model)))
+        drawn.add_row(name, Text(usage(model)))
     listed = [
         {
             "name": name,
-            "fields": [f.described() for f in commands.fields(model)],
+            "fields": [f.described() for f in fields(model)],
         }
         for name, model in possible.items()
     ]
@@ -172,7 +173,7 @@ def _envelope(
         wrong += error.reasons
     try:
         found, model = commands.find(kind, name)
-        typed, unread = commands.options(words, commands.fields(model))
+        typed, unread = commands.options(words, fields(model))
         wrong += unread
         twice = sorted(typed.keys() & given)
         wrong += [f"--{field}: stands in the JSON too; give it once" for field in twice]

@@ -11,6 +11,8 @@ from rich.text import Text
 from gateway import commands, policies
 from gateway.commands import Invalid
 from gateway.drawing import drawn_next, event_lines
+from gateway.fields import composed
+from gateway.fields import fields as fields_of
 from gateway.reporting import Opened, report
 from gateway.session import Session, policy_folder
 from gateway.terminal.asking import AsOption, AtOption, IdOption, RoleOption, fresh_id, login
@@ -159,13 +161,13 @@ def register_complaint(
 
     JSON: {"case_id", "party_id", "command_id", "outcome", "timeline"}.
     """
-    known = {field.name: field for field in commands.fields(RegisterComplaint)}
+    known = {field.name: field for field in fields_of(RegisterComplaint)}
     fields: Json = {
         "channel": channel,
         "about": about,
         "category": category,
         "district": district,
-        "accused": [commands.composed(a, known["accused"]) for a in accused or ()] or None,
+        "accused": [composed(a, known["accused"]) for a in accused or ()] or None,
         "about_case": case,
         "place": place,
         "text": text,

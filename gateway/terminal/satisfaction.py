@@ -19,7 +19,7 @@ from gateway.timeline import Timeline
 from gateway.words import Clock, listed
 from gateway.words.satisfaction import percent
 from schemas.policy import Policy
-from schemas.satisfaction import REGISTER, Measured, Month
+from schemas.satisfaction import Measured, Month, register_of
 from settings import Settings
 
 MonthOption = Annotated[str | None, typer.Option(metavar="MONTH", help="Such as 2026-03.")]
@@ -52,7 +52,7 @@ def show_satisfaction(
             if register is None:
                 rules = load(policy, policy_folder(settings)).policy
             else:
-                rules = (await session.policy_of(REGISTER)).policy
+                rules = (await session.policy_of(register.case_id)).policy
             return await _found(session, rules, register, since, until), register
 
     found, register = run(work(), as_json=as_json)
@@ -61,7 +61,7 @@ def show_satisfaction(
 
 async def _register(session: Session) -> Timeline | None:
     try:
-        return await session.timeline(REGISTER)
+        return await session.timeline(register_of(session.organisation))
     except NoSuchCase:
         return None
 
@@ -140,8 +140,8 @@ def _drawn(found: Satisfaction, register: Timeline | None) -> list[RenderableTyp
     if found.cards:
         card = found.cards[0].department
         record = f"RecordImprovement --department {card} --evidence REFERENCE"
-        parts.append(OneLine(f"Has it improved? standpipe command {REGISTER} {record}"))
-    parts.append(OneLine(f"The register in full: standpipe case show {REGISTER}"))
+        parts.append(OneLine(f"Has it improved? standpipe command {register.case_id} {record}"))
+    parts.append(OneLine(f"The register in full: standpipe case show {register.case_id}"))
     return parts
 
 
@@ -152,7 +152,7 @@ def _figures(heading: str, rows: list[tuple[str, tuple[Measured, ...]]]) -> Rend
     for period, departments in rows:
         for i, m in enumerate(departments):
             style = {True: "green", False: "red", None: "dim"}[m.on_target]
-            between = "" if m.low is None else f"{percent(m.low)} – {percent(m.high)}"
+            between = "" if m.low is None else f"{percent(m.low)[:-2]}–{percent(m.high)}"
             counts = (str(m.asked), str(m.answered), str(m.satisfied))
             drawn.add_row(
                 "" if i else period, m.department, *counts, Text(percent(m.rate), style), between

@@ -19,9 +19,11 @@ from activities.event_log import EventLog
 from activities.migrations import migrate as apply_migrations
 from activities.role_passwords import ROLES, set_passwords
 from gateway.commands import Invalid
+from gateway.policies import content_of
 from gateway.recovery import Recovered
 from gateway.recovery import recover as recover_cases
-from gateway.session import Session
+from gateway.schedules import ensure_schedules
+from gateway.session import Session, policy_folder
 from gateway.terminal.output import (
     AsJson,
     Exit,
@@ -76,6 +78,7 @@ def up(
             )
         if data_dir is not None:
             settings = settings.model_copy(update={"data_dir": data_dir})
+        policy = content_of(settings.policy, policy_folder(settings))
         stack = Stack(
             settings.data_dir,
             time_skipping=time_skipping,
@@ -84,7 +87,9 @@ def up(
             report=say,
         )
         async with stack, Session(settings, connections=CONNECTIONS) as session:
-            async with _worker(session, await session.client()):
+            client = await session.client()
+            async with _worker(session, client):
+                await _schedules(session, client, policy)
                 found = _addresses(session)
                 show(found, *_drawn_addresses(found), as_json=as_json)
                 await stack.until_stopped()
@@ -107,6 +112,7 @@ def worker() -> None:
 
     async def work() -> None:
         settings = Settings()
+        policy = content_of(settings.policy, policy_folder(settings))
         async with Session(settings, connections=CONNECTIONS) as session:
             await session.check_schema()
             client = await session.client()
@@ -114,6 +120,7 @@ def worker() -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             async with _worker(session, client):
+                await _schedules(session, client, policy)
                 say(
                     f"A worker runs for {session.organisation} on task queue"
                     f" {settings.task_queue}, at {session.endpoints.temporal_address}."
@@ -196,6 +203,14 @@ def _worker(session: Session, client: Client) -> Worker:
         task_queue=session.settings.task_queue,
         max_cached_workflows=session.settings.max_cached_workflows,
     )
+
+
+async def _schedules(session: Session, client: Client, policy: str) -> None:
+    """Samples and reports of satisfaction come by themselves (CNPC-2.5, GAS-3.4, KUN-5.3.6)."""
+    queue = session.settings.task_queue
+    for id, done in (await ensure_schedules(client, session.organisation, policy, queue)).items():
+        if done != "unchanged":
+            say(f"Schedule {id}: {done}.")
 
 
 def _admin_url(found: Endpoints) -> str:

@@ -32,25 +32,25 @@ def show_staff(
     JSON: {"staff", "case_id", "file", "timeline"}; the last two are null where there is no file.
     """
 
-    async def work() -> tuple[StaffFile, Timeline] | None:
-        case_id = conduct_id(_checked(number))
-        async with Session(Settings()) as session:
+    async def work() -> tuple[str, StaffFile | None, Timeline | None]:
+        settings = Settings()
+        case_id = conduct_id(settings.organisation, _checked(number))
+        async with Session(settings) as session:
             try:
                 shown = await session.timeline(case_id)
             except NoSuchCase:
-                return None
+                return case_id, None, None
             rules = (await session.policy_of(case_id)).policy.conduct
             assert rules is not None, "a file opens only under a policy with a conduct section"
-            return staff_file(shown, rules), shown
+            return case_id, staff_file(shown, rules), shown
 
-    found = run(work(), as_json=as_json)
-    if found is None:
-        nothing = {"staff": number, "case_id": conduct_id(number), "file": None, "timeline": None}
+    case_id, file, shown = run(work(), as_json=as_json)
+    if file is None or shown is None:
+        nothing = {"staff": number, "case_id": case_id, "file": None, "timeline": None}
         text = f"{number} has no staff file: no complaint ever told of a finding."
         show(nothing, Text(text), as_json=as_json)
         return
-    file, shown = found
-    result = {"staff": number, "case_id": file.case_id, "file": file, "timeline": shown}
+    result = {"staff": number, "case_id": case_id, "file": file, "timeline": shown}
     show(result, _drawn(file, shown), _onwards(file, shown), as_json=as_json)
 
 

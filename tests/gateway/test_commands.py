@@ -4,6 +4,7 @@ import pytest
 
 from gateway import commands
 from gateway.commands import Invalid
+from gateway.fields import fields, usage
 
 SCREEN = commands.models("complaint")["ScreenComplaint"]
 OVERTURN = commands.models("complaint")["OverturnDecision"]
@@ -11,7 +12,7 @@ OVERTURN = commands.models("complaint")["OverturnDecision"]
 
 def body(name: str, *words: str) -> commands.Json:
     model = commands.models("complaint")[name]
-    given, wrong = commands.options(words, commands.fields(model))
+    given, wrong = commands.options(words, fields(model))
     assert not wrong
     return commands.body(model, name, given)
 
@@ -24,7 +25,7 @@ def test_a_value_of_many_is_put_together_with_colons_and_commas() -> None:
         {"staff": "s-2", "reports_to": "s-9"},
         {"staff": "s-3", "reports_to": None},
     ]
-    assert commands.usage(SCREEN).endswith("[--accused STAFF[:REPORTS_TO][,…]]")
+    assert usage(SCREEN).endswith("[--accused STAFF[:REPORTS_TO][,…]]")
 
 
 def test_findings_of_the_level_above_are_given_in_the_order_of_their_parts() -> None:
@@ -33,7 +34,7 @@ def test_findings_of_the_level_above_are_given_in_the_order_of_their_parts() -> 
     first, second = made["findings"]
     assert (first["gravity"], first["cause"]) == ("serious", "breach_of_rules")
     assert (second["staff"], second["outcome"]) == ("s-2", "not_upheld")
-    assert "STAFF:OUTCOME[:GRAVITY][:CAUSE]" in commands.usage(OVERTURN)
+    assert "STAFF:OUTCOME[:GRAVITY][:CAUSE]" in usage(OVERTURN)
 
 
 def test_a_wrong_part_is_told_by_its_name_with_the_whole_form() -> None:
@@ -53,8 +54,8 @@ def test_a_wrong_part_is_told_by_its_name_with_the_whole_form() -> None:
 @pytest.mark.parametrize("kind", commands.KINDS)
 def test_every_command_for_people_can_be_written_as_options(kind: str) -> None:
     for name, model in commands.models(kind).items():
-        assert "TEXT" not in commands.usage(model), name
-        assert "integer" not in commands.usage(model), name
+        assert "TEXT" not in usage(model), name
+        assert "integer" not in usage(model), name
 
 
 def test_what_the_clock_and_other_cases_send_is_not_for_people() -> None:

@@ -327,4 +327,4 @@ COMMANDS: Mapping[str, Mapping[str, Any]] = {
     "DeadlinePassed": {"at": hours(5)},
     "RecordAnswer": {"request": "complaint-1/asks/9", "accepted": True},
 }
-"""A well-formed command of every type, as a head of division sends it five hours after the start."""
+"""A well-formed command of every type, as a head of division sends it five hours on."""

@@ -410,9 +410,7 @@ def check_approvals(state: ComplaintState) -> None:
         facts = RULEBOOK.facts(state, a)
         assert facts is not None
         assert facts_hash(facts) == a.facts_hash, "it should have lapsed"
-        assert state.stage in (
-            *(Stage.ACKNOWLEDGED, Stage.INVESTIGATING, Stage.AWAITING_CUSTOMER),
-        )
+        assert state.stage in (*(Stage.ACKNOWLEDGED, Stage.INVESTIGATING, Stage.AWAITING_CUSTOMER),)
     assert state.extensions == sum(a.state == "approved" for a in state.approvals)
 
 
@@ -535,6 +533,10 @@ def test_repeats_that_ask_each_other_agree_in_the_end_and_lose_no_complainant(
 
 @given(staff=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", fullmatch=True))
 def test_every_staff_number_has_one_file_whatever_its_capitals(staff: str) -> None:
-    assert conduct_id(staff) == conduct_id(staff.upper()) == conduct_id(staff.lower())
-    assert len(conduct_id(staff)) <= len("conduct-") + 60
-    assert conduct_id(staff).startswith("conduct-")
+    assert (
+        conduct_id("town", staff)
+        == conduct_id("town", staff.upper())
+        == conduct_id("town", staff.lower())
+    )
+    assert len(conduct_id("town", staff)) <= len("conduct-") + 60
+    assert conduct_id("town", staff).startswith("conduct-")

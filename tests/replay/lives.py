@@ -19,7 +19,7 @@ from activities.event_log import EventLog
 from lifecycles.decisions import Rejected
 from schemas.conduct import conduct_id
 from schemas.envelope import AppendRequest, AppendResult
-from tests.workflows.desk import Desk, ago, until
+from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
 LIVES: dict[str, Callable[[Desk], Awaitable[None]]] = {}
 COMMON: dict[str, Any] = {"category": "no-gas", "severity": "common"}
@@ -302,7 +302,11 @@ async def complained(desk: Desk) -> None:
     case_id = await desk.investigating()
     await desk.send(case_id, "AskCustomer", question="letter-1")
     await desk.send(case_id, "RecordCustomerReply", evidence="letter-2")
-    wanted = {"until": ago(days=-4).isoformat(), "reason": "lab", "evidence": "memo-1"}
+    wanted: dict[str, Any] = {
+        "until": ago(days=-4).isoformat(),
+        "reason": "lab",
+        "evidence": "memo-1",
+    }
     await desk.send(case_id, "RequestExtension", **wanted)
     asked = choice(await desk.handle(case_id).query("state"))
     until_then = ago(days=-9).isoformat()
@@ -315,19 +319,19 @@ async def complained(desk: Desk) -> None:
         until=until_then,
         reason="leave",
     )
-    yes = {"decision": "approve", "on_behalf_of": "supervisor-1", **asked}
+    yes: dict[str, Any] = {"decision": "approve", "on_behalf_of": "supervisor-1", **asked}
     await desk.send(case_id, "DecideApproval", by="clerk", who="deputy-1", **yes)
     await desk.send(case_id, "AskCustomer", question="letter-3")
     await desk.later(case_id, 4 * DAY)  # no reply
     await desk.send(case_id, "EscalateComplaint", to=SUPERVISOR, reason="hard")
-    no = {"outcome": "not_upheld", "answer": "letter-4", "reason": "no_ground"}
+    no: dict[str, Any] = {"outcome": "not_upheld", "answer": "letter-4", "reason": "no_ground"}
     await desk.send(case_id, "AnswerComplaint", **no)
     await desk.send(case_id, "OrderRedo", by="supervisor", reason="unclear")
     await desk.send(case_id, "StartInvestigation")
     await desk.send(case_id, "AnswerComplaint", **no)
     await desk.send(case_id, "RecordFollowUp", consent=True, result="not_satisfied")
     await desk.send(case_id, "AppealComplaint", ground="wrong", evidence="letter-5")
-    confirmed = {"reason": "right", "answer": "letter-6"}
+    confirmed: dict[str, Any] = {"reason": "right", "answer": "letter-6"}
     await desk.send(case_id, "ConfirmDecision", by="division_head", **confirmed)
     await desk.send(case_id, "ReferExternal", body="ombudsman", reference="letter-7")
 
@@ -368,10 +372,10 @@ async def three_strikes(desk: Desk) -> None:
     staff = "three-strikes-9"
     for gravity in ("light", "light", "serious"):
         await struck(desk, staff, gravity=gravity)
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
     await desk.later(file, 8 * DAY)  # no reply
     await desk.later(file, 6 * DAY)  # nobody decides: it goes up
-    yes = {"decision": "approve", **choice(await desk.handle(file).query("state"))}
+    yes: dict[str, Any] = {"decision": "approve", **choice(await desk.handle(file).query("state"))}
     await desk.send(file, "DecideApproval", by="division_head", **yes)
     await desk.later(file, 400 * DAY)
 
@@ -380,13 +384,13 @@ async def three_strikes(desk: Desk) -> None:
 async def overturned(desk: Desk) -> None:
     staff = "overturned-9"
     cases = [await struck(desk, staff) for _ in range(3)]
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
     await desk.send(file, "RecordReply", by="crew", who=staff, evidence="letter-1")
     last = cases[-1]
     await desk.send(last, "RecordApology", staff=staff, evidence="letter-2")
     await desk.send(last, "AnswerComplaint", outcome="upheld", answer="letter-3")
     await desk.send(last, "AppealComplaint", ground="wrong_person", evidence="letter-4")
-    otherwise = {
+    otherwise: dict[str, Any] = {
         "outcome": "not_upheld",
         "findings": [{"staff": staff, "outcome": "not_upheld"}],
         "reason": "mistaken",

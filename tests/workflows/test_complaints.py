@@ -137,7 +137,7 @@ async def test_three_upheld_complaints_in_a_year_end_in_a_reassignment_that_a_hu
 ) -> None:
     staff = "S-1041"
     cases = [await upheld(desk, staff.lower() if n == 2 else staff) for n in (1, 2, 3)]
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
 
     state = await desk.verified(file)
     assert state.stage == "ReassignmentProposed"
@@ -175,7 +175,7 @@ async def test_two_third_strikes_at_once_propose_once(desk: Desk) -> None:
     more = [await desk.investigating(staff) for _ in range(2)]
     await asyncio.gather(*(desk.found(case_id, staff) for case_id in more))
     await told(desk, *more)
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
     assert await type_count(desk, file, "FindingRecorded") == 4
     assert await type_count(desk, file, "ReassignmentProposed") == 1
     await desk.verified(file)
@@ -186,7 +186,7 @@ async def test_a_finding_overturned_on_appeal_takes_its_strike_and_the_proposal_
 ) -> None:
     staff = "s-3001"
     cases = [await upheld(desk, staff) for _ in range(3)]
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
     last = cases[-1]
     await desk.send(last, "AnswerComplaint", outcome="upheld", answer="letter-1")
     await desk.send(last, "AppealComplaint", ground="wrong_person", evidence="letter-2")
@@ -212,7 +212,7 @@ async def test_a_finding_overturned_on_appeal_takes_its_strike_and_the_proposal_
 async def test_a_year_later_the_file_is_at_rest_and_a_new_finding_wakes_it(desk: Desk) -> None:
     staff = "s-4001"
     await upheld(desk, staff)
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
     await desk.send(
         file,
         "RecordMeasure",
@@ -236,7 +236,7 @@ async def test_withdrawing_a_complaint_does_not_erase_its_finding(desk: Desk) ->
     case_id = await upheld(desk, staff)
     await desk.send(case_id, "WithdrawComplaint", reason="settled")
     assert await desk.handle(case_id).result() == "Withdrawn"
-    state = await desk.verified(conduct_id(staff))
+    state = await desk.verified(conduct_id(ORGANISATION, staff))
     assert [c.complaint for c in state.counts if c.live] == [case_id]
 
 
@@ -257,8 +257,8 @@ async def test_what_a_dead_worker_did_not_tell_the_file_the_next_one_tells_it_on
     async with desk.worker():
         await desk.cases.send(case_id, finding)
         await told(desk, case_id)
-        assert (await desk.types(conduct_id(staff))).count("FindingRecorded") == 1
-        await desk.verified(conduct_id(staff))
+        assert (await desk.types(conduct_id(ORGANISATION, staff))).count("FindingRecorded") == 1
+        await desk.verified(conduct_id(ORGANISATION, staff))
         await desk.verified(case_id)
 
 

@@ -116,7 +116,7 @@ async def test_an_answer_from_another_case_survives_the_change_of_runs(brief_des
 
 async def test_a_staff_file_of_many_runs_counts_every_finding_once(brief_desk: Desk) -> None:
     desk, staff = brief_desk, f"s-{brief_desk.names}"
-    file = conduct_id(staff)
+    file = conduct_id(ORGANISATION, staff)
     first_run = ""
     for n in range(4):
         case_id = await desk.investigating(staff)
