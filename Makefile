@@ -31,8 +31,8 @@ lint: $(READY) ## check style, purity of the rules, and types
 bench: $(READY) ## measure side by side; takes a while
 	@$(BIN)/python -m bench
 
-histories: $(READY) ## record the golden histories anew, after a deliberate change
-	@$(BIN)/python -m tests.replay.record
+histories: $(READY) ## record golden histories, after a deliberate change; LIVES="on-time paused" for some
+	@$(BIN)/python -m tests.replay.record $(LIVES)
 
 compose-check: $(READY) ## check docker-compose.yml against the Compose specification
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

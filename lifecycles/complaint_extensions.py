@@ -1,6 +1,6 @@
 """Complaint, more time for the answer: asked for, approved by somebody else, told (ADM-2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from lifecycles import approvals, commitments, promises
@@ -106,26 +106,24 @@ def decide_approval(state: ComplaintState, c: DecideApproval, by: By) -> Results
     if asked and asked.state == "requested" and any(among(who, excluded) for who in mine):
         # Who took a part in the case after it was asked for is as little free to decide.
         yield No("Who asked for it, or is part of the case, cannot decide it.")
-    for result in approvals.decide_approval(state, c, by):
-        yield result
-        if isinstance(result, ApprovalGranted):
-            yield from _granted(state, result.approval, by)
+    results = list(approvals.decide_approval(state, c, by))
+    yield from (*results, *_granted(state, results, by))
 
 
 def silence(state: ComplaintState, by: By) -> Events:
     """What it means that nobody decided in time (ADM-7)."""
-    for event in approvals.silent(state, by):
-        yield event
-        if isinstance(event, ApprovalGranted):
-            yield from _granted(state, event.approval, by._replace(at=event.at))
+    spoken = list(approvals.silent(state, by))
+    yield from (*spoken, *_granted(state, spoken, by))
 
 
-def _granted(state: ComplaintState, approval: str, by: By) -> Events:
+def _granted(state: ComplaintState, decided: Iterable[AnyEvent | No], by: By) -> Events:
+    """The answer is due later where that was approved."""
+    yes = next((e for e in decided if isinstance(e, ApprovalGranted)), None)
     wanted = state.extension
-    if wanted is None:
+    if yes is None or wanted is None:
         return
-    yield ExtensionGranted(at=by.at, until=wanted.until, reason=wanted.reason)
+    yield ExtensionGranted(at=yes.at, until=wanted.until, reason=wanted.reason)
     clock = promises.timing(state)
     for c in _answers(state):
         terms = promises.terms_of(state.rules, c)
-        yield from commitments.extend(c, terms, clock, by.at, wanted.until, approval, by.id)
+        yield from commitments.extend(c, terms, clock, yes.at, wanted.until, yes.approval, by.id)

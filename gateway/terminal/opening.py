@@ -41,7 +41,9 @@ RemarksOption = Annotated[str | None, typer.Option(help="Free text: for the vaul
 CareOption = Annotated[
     bool, typer.Option("--special-care", help="Old, disabled, in hardship: goes first.")
 ]
-PolicyOption = Annotated[str, typer.Option(help="The policy, by name or file.")]
+PolicyOption = Annotated[
+    str | None, typer.Option(help="The policy, by name or file; STANDPIPE_POLICY if left out.")
+]
 
 
 class _Given(NamedTuple):
@@ -51,7 +53,7 @@ class _Given(NamedTuple):
     fields: Json
     personal: Json
     """The customer's particulars: for the vault alone."""
-    policy: str
+    policy: str | None
     command_id: str | None
     who: str | None
     role: str
@@ -81,7 +83,7 @@ def report_repair(
     address: AddressOption = None,
     remarks: RemarksOption = None,
     special_care: CareOption = False,
-    policy: PolicyOption = "gas",
+    policy: PolicyOption = None,
     occurred_at: AtOption = None,
     command_id: IdOption = None,
     who: AsOption = None,
@@ -147,7 +149,7 @@ def register_complaint(
     address: AddressOption = None,
     remarks: RemarksOption = None,
     special_care: CareOption = False,
-    policy: PolicyOption = "gas",
+    policy: PolicyOption = None,
     occurred_at: AtOption = None,
     command_id: IdOption = None,
     who: AsOption = None,
@@ -217,7 +219,7 @@ def _open(given: _Given, as_json: bool) -> None:
     async def work() -> tuple[Opened, Timeline]:
         envelope, customer = _checked(given, wanted)
         settings = Settings()
-        content = policies.content_of(given.policy, policy_folder(settings))
+        content = policies.content_of(given.policy or settings.policy, policy_folder(settings))
         async with Session(settings) as session, answered(wanted):
             opened = await report(
                 await session.cases(),

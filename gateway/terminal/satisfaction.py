@@ -34,8 +34,9 @@ def show_satisfaction(
         str | None, typer.Option(metavar="MONTH", help="Up to this month; the present one.")
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="Whose target and clock, where no register is open yet.")
-    ] = "gas",
+        str | None,
+        typer.Option(help="Whose target and clock, where no register is open yet."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Satisfaction (满意度) by department and month, the last ranking and yellow cards (黄牌).
@@ -50,7 +51,7 @@ def show_satisfaction(
         async with Session(settings) as session:
             register = await _register(session)
             if register is None:
-                rules = load(policy, policy_folder(settings)).policy
+                rules = load(policy or settings.policy, policy_folder(settings)).policy
             else:
                 rules = (await session.policy_of(register.case_id)).policy
             return await _found(session, rules, register, since, until), register

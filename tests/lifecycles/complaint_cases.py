@@ -10,11 +10,12 @@ from lifecycles.policies import Pinned, pinned
 from schemas.base import Actor, Event
 from schemas.complaint import ComplaintState, Finding, Stage
 from schemas.envelope import CaseRequest, CommandEnvelope, Message
-from schemas.policy import Policy
+from schemas.policy import ComplaintPolicy, Policy
 from tests.lifecycles import repair_cases
 from tests.lifecycles.repair_cases import CLERK, GAS, hours
 
 COMPLAINT = LIFECYCLES["complaint"]
+RULES: ComplaintPolicy = COMPLAINT.initial("complaint-1", "town", *GAS).rules
 
 ACCUSED = Actor(subject="Staff-9", role="clerk", proof="token")
 SUPERIOR = Actor(subject="boss-9", role="supervisor", proof="token")
@@ -138,7 +139,7 @@ def screened(policy: Pinned = GAS, **fields: Any) -> Case:
 
 def handed_over(policy: Pinned = GAS, **fields: Any) -> Case:
     case = screened(policy, **fields)
-    case.do("HandOverComplaint", 0.2, department=policy.policy.complaint.departments[0])  # type: ignore[union-attr]
+    case.do("HandOverComplaint", 0.2, department=case.state.rules.departments[0])
     return case
 
 

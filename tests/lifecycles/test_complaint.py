@@ -22,6 +22,7 @@ from tests.lifecycles.complaint_cases import (
     NOT_UPHELD,
     OVERTURN,
     REGISTER,
+    RULES,
     SAMPLES,
     SCREEN,
     SERVICE,
@@ -48,7 +49,10 @@ from tests.lifecycles.complaint_cases import (
 )
 from tests.lifecycles.repair_cases import GAS, hours
 
-ACTIVE = "Registered Screened HandedOver Returned Arbitrated Acknowledged Investigating AwaitingCustomer Redo"
+ACTIVE = (
+    "Registered Screened HandedOver Returned Arbitrated Acknowledged "
+    "Investigating AwaitingCustomer Redo"
+)
 LIVE = f"{ACTIVE} Answered FollowUp Appealed OutOfJurisdiction"
 ENDED = "Closed Referred Withdrawn MergedAsRepeat External"
 
@@ -115,7 +119,7 @@ CAUSES: Mapping[str, Mapping[str, str]] = {
     },
     "RequestExtension": {
         "Acknowledged Investigating AwaitingCustomer": (
-            "ExtensionRequested ApprovalRequested CommitmentStarted:approve- extension"
+            "ExtensionRequested ApprovalRequested CommitmentStarted:approve-extension"
         ),
     },
     "DecideFinding": {
@@ -358,7 +362,7 @@ def test_ADM_4_a_registration_is_refused_with_every_reason_at_once() -> None:
     wrong = {**REGISTER, "category": "weather", "accused": [], "party": None, "recorded": ["name"]}
     assert Case().refusal("RegisterComplaint", 2, told=1, **wrong) == [
         "This lies in the future; leave out `occurred_at` or correct it.",
-        f"The category is unknown; this policy has: {', '.join(GAS.policy.complaint.categories)}.",  # type: ignore[union-attr]
+        f"The category is unknown; this policy has: {', '.join(RULES.categories)}.",
         "Record who complains: a party is needed, unless they stay anonymous (KUN-5.4.1).",
         "Record the complainant's phone (KUN-5.4.1).",
         "Say whom it is about: name the accused.",

@@ -1,5 +1,6 @@
 """The golden histories: a binary protobuf per run, named after workflow and run number."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from temporalio.api.history.v1 import History
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, WorkflowRunner
+
+from tests.workflows.desk import ORGANISATION
 
 HISTORIES = Path(__file__).parents[1] / "histories"
 
@@ -31,3 +34,10 @@ async def failures(workflows: Sequence[type], runner: WorkflowRunner) -> dict[st
         if result.replay_failure is not None:
             failed[history.workflow_id] = str(result.replay_failure)
     return failed
+
+
+def life_of(workflow_id: str) -> str:
+    """The life that a workflow was recorded in."""
+    found = re.fullmatch(rf"[a-z]+-({ORGANISATION}--)?(.+)-\d+", workflow_id)
+    assert found is not None, workflow_id
+    return found[2]

@@ -19,6 +19,7 @@ from activities.event_log import EventLog
 from lifecycles.decisions import Rejected
 from schemas.conduct import conduct_id
 from schemas.envelope import AppendRequest, AppendResult
+from schemas.satisfaction import SatisfactionReport
 from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
 LIVES: dict[str, Callable[[Desk], Awaitable[None]]] = {}
@@ -398,3 +399,23 @@ async def overturned(desk: Desk) -> None:
     }
     await desk.send(last, "OverturnDecision", by="division_head", **otherwise)
     await answered(desk, last)
+
+
+@life
+async def measured(desk: Desk) -> None:
+    """What the schedules start, and the register that it tells."""
+    for number, what in enumerate(("sample", "month", "month", "year"), 1):
+        report = SatisfactionReport.model_validate(
+            {
+                "organisation": ORGANISATION,
+                "what": what,
+                "policy": desk.policy,
+                "register_id": "satisfaction-measured-9",
+            }
+        )
+        await desk.client.execute_workflow(
+            "SatisfactionReportWorkflow",
+            report.model_dump(mode="json"),
+            id=f"report-measured-{number}",
+            task_queue=desk.task_queue,
+        )

@@ -1,7 +1,8 @@
-"""Records the golden histories anew: `python -m tests.replay.record`.
+"""Records golden histories: `python -m tests.replay.record LIFE …`; without a name, all of them.
 
-Do it deliberately, when the interpreter or the lifecycle has new paths, and say so in the change;
-never to silence a replay that fails: that is a case which the new code would strand.
+A new life is recorded by itself, so that the others stay what they were. Do it deliberately, when
+the interpreter or the lifecycle has new paths, and say so in the change; never to silence a replay
+that fails: that is a case which the new code would strand.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -22,7 +23,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.database import open_pool
 from gateway.policies import content_of
 from stack import Stack
-from tests.replay.histories import HISTORIES
+from tests.replay.histories import HISTORIES, life_of
 from tests.replay.lives import LIVES, FalteringLog
 from tests.workflows.desk import Desk
 
@@ -33,7 +34,8 @@ SETTINGS = {
 }
 
 
-async def main() -> None:
+async def main(names: Sequence[str]) -> None:
+    lives = {name: tell for name, tell in LIVES.items() if name in (names or LIVES)}
     options = [part for s in SETTINGS.items() for part in ("--dynamic-config-value", "=".join(s))]
     with tempfile.TemporaryDirectory() as folder:
         async with (
@@ -54,12 +56,13 @@ async def main() -> None:
             policy = content_of("gas", ROOT / "policies")
             desk = Desk(temporal.client, FalteringLog(pool), policy, "recording")
             async with desk.worker():
-                await asyncio.gather(*(tell(desk.called(n)) for n, tell in LIVES.items()))
+                await asyncio.gather(*(tell(desk.called(n)) for n, tell in lives.items()))
                 await asyncio.sleep(2)  # the server's list of runs lags behind
                 histories = await recorded(temporal.client)
             await pool.close()
     for old in HISTORIES.glob("*.binpb"):
-        old.unlink()
+        if life_of(old.name.partition(".")[0]) in lives:
+            old.unlink()
     for name, history in histories.items():
         (HISTORIES / f"{name}.binpb").write_bytes(history.SerializeToString(deterministic=True))
     print(f"{len(histories)} histories in {HISTORIES.relative_to(ROOT)}")
@@ -93,6 +96,6 @@ def forget_places(message: Message) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))
     sys.stdout.flush()
     os._exit(0)  # a process that had a worker sometimes aborts on its way out

@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-from tests.replay.histories import HISTORIES, failures, load
+from tests.replay.histories import HISTORIES, failures, life_of, load
 from tests.replay.lives import LIVES
 from worker import WORKFLOWS
 from workflows.case import CaseWorkflow
@@ -32,8 +32,7 @@ async def test_every_history_replays(seed: str) -> None:
 
 
 def test_every_life_has_its_histories() -> None:
-    told = {history.workflow_id.partition("-")[2].rpartition("-")[0] for history in load()}
-    assert told == set(LIVES)
+    assert {life_of(history.workflow_id) for history in load()} == set(LIVES)
 
 
 def test_the_histories_cover_what_can_happen_to_a_run() -> None:
