@@ -80,7 +80,7 @@ def decide(rules: Rulebook[S], state: S, command: CommandEnvelope[Any], now: dat
         also.extend(rules.against(state, command))
     if begun is None and kind not in rules.opening:
         return settle((), (rules.unopened, *also))
-    by = By(max(earliest, min(at, now)), command.actor, command.id)
+    by = By(max(earliest, min(at, now)), command.actor, command.id, now)
     results = list(rules.deciders[type(body)](state, body, by))
     if results and not rules.allowed(state, kind):
         also.append(_not_now(rules, state, kind))

@@ -34,6 +34,13 @@ class By(NamedTuple):
     at: datetime
     actor: Actor
     id: str
+    now: datetime | None = None
+    """When it is decided, where that is another time: what was told late did not help earlier."""
+
+    @property
+    def heard(self) -> datetime:
+        """When we hear of it (UTC)."""
+        return self.now or self.at
 
 
 def settle(results: Iterable[E | No], also: Iterable[str] = ()) -> list[E]:

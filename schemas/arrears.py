@@ -68,6 +68,15 @@ class Bill(Value):
     due: date
 
 
+class Charge(Value):
+    """A bill as the case keeps it: what was billed, and what it should have been (WAT-B6)."""
+
+    bill: Reference
+    billed: Minor
+    amount: Annotated[int, Field(ge=0, le=10**12)]
+    due: date
+
+
 class Payment(Value):
     """Money that came in. `reversed_at` where it was taken back."""
 
@@ -124,6 +133,8 @@ class Plan(Value):
     consent: Reference
     instalments: tuple[Instalment, ...]
     paid_before: int
+    hold: Code
+    """The hold that stands while it is kept."""
 
 
 class Guard(Value):
@@ -133,7 +144,7 @@ class Guard(Value):
     rule: RuleId | None
     holds: bool
     proof: Reference | None
-    """The event or fact that shows it, by stream and version, or why not."""
+    """What shows it: an event by stream and version, a look into the log, a calendar, a case."""
 
 
 class Permit(Value):
@@ -141,10 +152,13 @@ class Permit(Value):
 
     permit: Code
     crew: Subject
+    full: bool
     issued_at: UtcTime
     expires_at: UtcTime
+    """It ends before this instant, and with the hours and the visit that it was issued in."""
     guards: tuple[Guard, ...]
     state: Literal["issued", "redeemed", "revoked", "expired"] = "issued"
+    ended_at: UtcTime | None = None
 
 
 class Stop(Value):
@@ -177,6 +191,7 @@ class OpenArrears(Command):
     shared_valve: tuple[Reference, ...] = ()
     """Other premises behind the same valve: nobody may cut them off by the way."""
     vulnerable: bool = False
+    """Somebody vulnerable is known to live there: a hold from the beginning."""
     party: PartyId | None = None
     district: Code
     currency: Currency
@@ -215,7 +230,7 @@ class PlaceHold(Command):
 
     type: Literal["PlaceHold"] = "PlaceHold"
     hold: Code
-    """Its name in this case: placed again under it, it is the same."""
+    """Its name in this case: placed again under it, it is the same, and over once released."""
     kind: HoldKind
     source: Reference
     until: UtcTime | None = None
@@ -469,9 +484,10 @@ class NoticeServed(Event):
 
 
 class NoticeVoided(Event):
-    """The notice no longer counts: a fresh one is needed."""
+    """The notice, or stop order, no longer counts: a fresh one is needed."""
 
     type: Literal["NoticeVoided"] = "NoticeVoided"
+    kind: Literal["notice", "stop_order"]
     reason: Code
 
 
@@ -512,6 +528,7 @@ class PlanAgreed(Event):
     """Payment by instalments was agreed: no stop while it is kept."""
 
     type: Literal["PlanAgreed"] = "PlanAgreed"
+    hold: Code
     instalments: tuple[Instalment, ...]
     consent: Reference
 
@@ -562,8 +579,16 @@ class VisitMissed(Event):
     end: UtcTime
 
 
+class VisitCancelled(Event):
+    """The visit is off: what it rested on is gone."""
+
+    type: Literal["VisitCancelled"] = "VisitCancelled"
+    crew: Subject
+    reason: Code
+
+
 class PermitIssued(Event):
-    """The crew may close the valve once, until `expires_at`; every guard held at that instant."""
+    """The crew may close the valve once, before `expires_at`; every guard held at that instant."""
 
     type: Literal["PermitIssued"] = "PermitIssued"
     permit: Code
@@ -575,7 +600,10 @@ class PermitIssued(Event):
 
 
 class PermitRevoked(Event):
-    """A payment, dispute or vulnerability came in between: the valve stays open."""
+    """A payment, dispute or vulnerability came in between: the valve stays open.
+
+    It is revoked from when we heard of that, not from when it happened.
+    """
 
     type: Literal["PermitRevoked"] = "PermitRevoked"
     permit: Code
@@ -595,6 +623,7 @@ class ValveClosed(Event):
     type: Literal["ValveClosed"] = "ValveClosed"
     kind: Literal["temporary", "full"]
     permit: Code | None
+    """The one that it redeems; None where there was none that held: see `UnpermittedCut`."""
     crew: Subject
     valve: Reference
     seal: Reference
@@ -607,9 +636,10 @@ class UnpermittedCut(Event):
     type: Literal["UnpermittedCut"] = "UnpermittedCut"
     crew: Subject
     permit: Code | None
+    """The one that was claimed."""
     reason: Code
     guards: tuple[Guard, ...]
-    """As they stood when the case heard of it."""
+    """As they stood at the closing, by what the case knew when it heard of it."""
 
 
 class VisitFailed(Event):
@@ -754,6 +784,7 @@ ArrearsEvents = (
     | AuthorisationLapsed
     | VisitScheduled
     | VisitMissed
+    | VisitCancelled
     | PermitIssued
     | PermitRevoked
     | PermitExpired
@@ -782,46 +813,67 @@ ArrearsEvent = Annotated[ArrearsEvents | SharedEvents | ApprovalEvents, Field(di
 
 
 class ArrearsState(CaseState[Stage]):
-    """All that `decide` may consult."""
+    """All that `decide` may consult. The stage follows from the rest."""
 
     stage: Stage = Stage.UNOPENED
-    stage_before: Stage | None = None
-    """The stage to return to when a plan breaks or a payment is taken back."""
+    happened: int = 0
+    """So many events: the stream's version."""
+    shown_by: dict[Code, int] = Field(default_factory=dict[Code, int])
+    """The version of the event that last settled each condition of a stop."""
     opened_at: datetime | None = None
     account: Reference | None = None
     premises: Reference | None = None
+    run: Reference | None = None
     reader: Subject | None = None
     dn: int = 0
     customer_class: CustomerClass = "household"
     boilers: bool = False
     continuous_production: bool = False
     shared_valve: tuple[Reference, ...] = ()
-    vulnerable: bool = False
     party: PartyId | None = None
     currency: Currency | None = None
-    bills: tuple[Bill, ...] = ()
+    bills: tuple[Charge, ...] = ()
     payments: tuple[Payment, ...] = ()
+    settled_at: datetime | None = None
+    """Since when less than the threshold has been owed; None: it is owed."""
     contacts: tuple[Contact, ...] = ()
+    reminded_at: datetime | None = None
     notice: Notice | None = None
+    eligible: bool = False
+    """The notice's period is over."""
     stop_order: Notice | None = None
+    voided: tuple[Reference, ...] = ()
+    """Proofs of notices that no longer count."""
+    voided_at: datetime | None = None
     holds: tuple[Hold, ...] = ()
     """Those that stand now."""
+    released: tuple[Code, ...] = ()
+    """The names of those that are over."""
     plan: Plan | None = None
+    plans: int = 0
     authorised_by: Subject | None = None
     approval: Code | None = None
     """The approval that authorises the stop (WAT-C3)."""
     visit_crew: Subject | None = None
     visit_start: datetime | None = None
     visit_end: datetime | None = None
-    failed_visits: int = 0
+    failed_visits: tuple[Reference, ...] = ()
+    """What shows each of them."""
     permits: tuple[Permit, ...] = ()
     stops: tuple[Stop, ...] = ()
     """Every closing of a valve, in order."""
-    supply: Literal["on", "temporarily_stopped", "fully_stopped"] = "on"
-    settled_at: datetime | None = None
+    supply: Literal["on", "temporarily_stopped", "self_reopened", "fully_stopped"] = "on"
+    """As the stop register has it (WAT-C4c)."""
+    wrongful: bool = False
+    """Supply is off by a closing without a permit: it is to be restored, whatever is owed."""
+    reconnect: bool = False
+    """What supply was stopped for was paid, but something else is owed by now."""
+    restored_at: datetime | None = None
     write_off: Code | None = None
     """Why giving up the debt is asked for."""
     incidents: int = 0
+    ends_as: Stage | None = None
+    """How it ends, as soon as supply is on."""
 
     @property
     def rules(self) -> ArrearsPolicy:

@@ -382,6 +382,8 @@ class HoldTerms(Value):
 
     longest: Length | None = None
     """After this it ends by itself; None: only by being released."""
+    restores: bool = False
+    """Whether a supply that is stopped already is restored for it."""
 
 
 class Season(Value):
@@ -451,6 +453,11 @@ class ArrearsPolicy(CaseRules):
             for k in get_args(HoldKind)
             if k not in self.holds
         ]
+        promised = [(terms.starts, terms.ends) for terms in self.commitments]
+        if ("reconnect_due", "reconnected") not in promised:
+            wrong.append("commitments must hold one from reconnect_due to reconnected (WAT-C4c)")
+        if self.permit.hours.end <= self.permit.hours.start:
+            wrong.append("permit hours must end after they start")
         cutoff = self.approvals.get("cutoff")
         if cutoff is not None and cutoff.silence == "approve":
             wrong.append("approval cutoff: silence never approves a cutoff (ADM-7)")

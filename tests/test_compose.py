@@ -52,6 +52,7 @@ SECRET_PATH = re.compile(r"/run/secrets/(\w+)")
 def said(text: str) -> str:
     """What compose makes of a text: `$$` is a dollar; only what has no default may be asked for."""
     asked = re.sub(r"\$\{STANDPIPE_ORGANISATION:\?[^}]+\}", "anyang-water", text)
+    asked = re.sub(r"\$\{STANDPIPE_POLICY:\?[^}]+\}", "water", asked)
     assert not re.search(r"(?<!\$)(\$\$)*\$(?!\$)", asked), f"a stray dollar in {text}"
     return asked.replace("$$", "$")
 
@@ -190,6 +191,7 @@ def test_the_settings_take_everything_that_is_set_for_our_services(
 def test_a_worker_has_all_that_it_needs_and_nothing_that_migrations_need() -> None:
     worker = environment("worker")
     needed = {"DATABASE_URL", "DATABASE_PASSWORD_FILE", "ORGANISATION", "KEY_FILE", "POLICY_DIR"}
+    needed.add("POLICY")
     assert worker.keys() >= {PREFIX + name for name in needed}
     assert not [name for name in worker if name.startswith("STANDPIPE_ADMIN")]
     assert f"./policies:{worker['STANDPIPE_POLICY_DIR']}:ro" in SERVICES["worker"]["volumes"]
@@ -304,6 +306,7 @@ async def test_a_worker_is_healthy_while_it_polls(
         "TEMPORAL_NAMESPACE": servers.temporal_namespace,
         "STANDPIPE_DATABASE_URL": database.url(),
         "STANDPIPE_TASK_QUEUE": task_queue,
+        "STANDPIPE_POLICY_DIR": str(ROOT / "policies"),
     }
     values = {name: value.replace("/run/secrets", str(tmp_path)) for name, value in values.items()}
     assert not await succeeds(health_check("worker"), values)

@@ -11,15 +11,18 @@ from typer.testing import CliRunner, Result
 
 from cli import app
 from gateway import demo
+from gateway import demo_complaints as complaints
 from gateway.policies import content_of
 from gateway.theatre import Theatre
+from schemas.conduct import conduct_id
 
 ROOT = Path(__file__).parents[2]
+PEOPLE = (
+    *(demo.WANG, demo.LIU, demo.ZHAO, demo.SUN, demo.QIAN, demo.ZHOU),
+    *(complaints.WU, complaints.ZHENG, complaints.CHEN, complaints.HE, complaints.XU),
+)
 PARTICULARS = [
-    text
-    for party in (demo.WANG, demo.LIU, demo.ZHAO, demo.SUN, demo.QIAN, demo.ZHOU)
-    for text in (party.name, party.phone, party.address)
-    if text
+    text for party in PEOPLE for text in (party.name, party.phone, party.address) if text
 ]
 
 
@@ -35,6 +38,9 @@ async def test_the_stories_end_as_they_are_told_and_tell_nothing_personal(
     async with Theatre.opened(tmp_path / "demo", policy, lambda _: None) as theatre:
         scenes = await demo.play(theatre, told.append)
         facts: list[Any] = [demo.facts(s.title, await s.timeline()) for s in scenes]
+        log, organisation = theatre.session.log, theatre.session.organisation
+        events = await log.read_stream(organisation, conduct_id(organisation, complaints.STAFF))
+        file = [event.type for event in events]
         parties = [party for scene in scenes for party in scene.parties]
         vault = theatre.session.vault
         kept = [await vault.show(theatre.session.organisation, party) for party in parties]
@@ -49,7 +55,7 @@ async def test_the_stories_end_as_they_are_told_and_tell_nothing_personal(
                 *(("case", "show", fact["case_id"], "--json") for fact in facts),
             )
         ]
-    in_time, nobody, no_access, one_fault, unhappy = facts
+    in_time, nobody, no_access, one_fault, unhappy, returned, late, strikes = facts
 
     assert in_time["stage"] == "Closed"
     assert (in_time["broken"], in_time["told"]) == ([], [])
@@ -67,8 +73,19 @@ async def test_the_stories_end_as_they_are_told_and_tell_nothing_personal(
     assert (unhappy["stage"], unhappy["rework"]) == ("Closed", 2)
     assert "supervisor" in unhappy["owners"]
 
-    assert len(parties) == len(demo.SCENES) + 1
-    assert sorted(str(p.name) for p in kept) == sorted(PARTICULARS[::3])
+    assert returned["stage"] == "Closed"
+    assert "KUN-2.2.6" in returned["kept"]  # on the clock that began at registration
+    assert "supervisor" in returned["told"]
+
+    assert late["stage"] == "Closed"
+    assert "KUN-2.2.6" in late["broken"]
+    assert late["told"][-1] == "general_manager"
+
+    assert strikes["stage"] == "Closed"
+    assert file.count("FindingRecorded") == 3
+    assert file.count("ReassignmentProposed") == file.count("Reassigned") == 1
+
+    assert sorted(str(p.name) for p in kept) == sorted(str(p.name) for p in PEOPLE)
     for result in shown:
         assert result.exit_code == 0, result.stderr
         for text in PARTICULARS:

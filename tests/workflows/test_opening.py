@@ -174,7 +174,7 @@ async def test_an_invalid_opening_fails_the_workflow_and_says_why(desk: Desk) ->
         ("repair-1", "input"),
         ({}, "organisation: Field required policy"),
         (good | {"case_id": desk.name()}, "must equal the workflow id"),
-        (good | {"case_id": "complaint-1"}, "no such kind of case"),
+        (good | {"case_id": "street-1"}, "case_id: String should match pattern"),
         (good | {"policy": "{}"}, "repair: Field required"),
         (good | {"commands": [{}], "colour": "red"}, "colour"),
         (good | {"commands": [{"id": "x"}]}, "actor: Field required body: Field required"),
