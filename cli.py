@@ -9,6 +9,7 @@ import typer
 
 from gateway.terminal import (
     approvals,
+    arrears,
     asking,
     cases,
     demonstration,
@@ -54,6 +55,8 @@ app.command()(approvals.approve)
 app.command()(approvals.reject)
 app.add_typer(staff.app, name="staff")
 app.command("satisfaction")(satisfaction.show_satisfaction)
+files.importing.command("arrears")(arrears.import_arrears)
+files.importing.command("payments")(arrears.import_payments)
 app.add_typer(files.importing, name="import")
 app.command()(files.rehearse)
 app.command()(records.worklist)

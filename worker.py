@@ -10,8 +10,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.cases import Cases
 from activities.event_log import EventLog
 from activities.satisfaction import Satisfaction
+from workflows.arrears import ArrearsWorkflow
 from workflows.complaint import ComplaintWorkflow
 from workflows.conduct import ConductWorkflow
+from workflows.premises import PremisesWorkflow
 from workflows.repair import RepairWorkflow
 from workflows.satisfaction import SatisfactionReportWorkflow, SatisfactionWorkflow
 
@@ -19,6 +21,8 @@ WORKFLOWS = [
     RepairWorkflow,
     ComplaintWorkflow,
     ConductWorkflow,
+    ArrearsWorkflow,
+    PremisesWorkflow,
     SatisfactionWorkflow,
     SatisfactionReportWorkflow,
 ]

@@ -13,10 +13,20 @@ from activities.log_scan import Order, by_stream, scan
 from schemas.approvals import ApprovalState
 from schemas.base import Role, Value
 from schemas.envelope import EventEnvelope, Message, OpenCase, RecordedDecision
-from schemas.read_models import ApprovalRow, CaseFilter, CaseRow, OutboxRow, RefusalRow, WorkRow
-from schemas.satisfaction import Tally
+from schemas.premises import place_of
+from schemas.read_models import (
+    ApprovalRow,
+    CaseFilter,
+    CaseRow,
+    OutboxRow,
+    PartPaymentRow,
+    RefusalRow,
+    StopRow,
+    WorkRow,
+)
+from schemas.satisfaction import ComplaintCounts, Tally
 
-_CASE_JSON = ("commitments", "approvals", "answers")
+_CASE_JSON = ("commitments", "approvals", "answers", "stops", "part_payments")
 _APPROVAL_JSON = ("facts", "given", "delegations")
 
 _POLICY = "SELECT convert_from(content, 'UTF8') FROM policies WHERE hash = decode($1, 'hex')"
@@ -24,6 +34,12 @@ _POLICY_OF = """
     SELECT convert_from(p.content, 'UTF8')
     FROM streams s JOIN policies p ON p.hash = s.policy
     WHERE s.organisation = $1 AND s.stream = $2
+"""
+_OPEN_ON = """
+    SELECT case_id COLLATE "C" FROM cases
+    WHERE organisation = $1 AND premises && $2::text[] AND kind IN ('repair', 'complaint')
+        AND NOT final AND premises <> '{}' AND closed_at IS NULL
+    ORDER BY 1
 """
 _RECORDED = "SELECT stream FROM streams WHERE organisation = $1 AND stream = ANY($2)"
 _DECISIONS = """
@@ -55,6 +71,21 @@ _APPROVALS = """
     ORDER BY due, case_id, id
     LIMIT $6
 """
+_STOPS = """
+    SELECT {columns} FROM stop_register
+    WHERE organisation = $1 AND ($2::text IS NULL OR case_id = $2)
+        AND (restored_at IS NULL OR NOT $3)
+        AND ($4::timestamptz IS NULL OR (since, case_id, number) > ($4, $5, $6))
+    ORDER BY since, case_id, number
+    LIMIT $7
+"""
+_PART_PAYMENTS = """
+    SELECT {columns} FROM part_payments
+    WHERE organisation = $1 AND ($2::text IS NULL OR case_id = $2)
+        AND ($3::timestamptz IS NULL OR (paid_at, case_id, number) > ($3, $4, $5))
+    ORDER BY paid_at, case_id, number
+    LIMIT $6
+"""
 _SATISFACTION = """
     SELECT department, count(*) AS asked,
         count(*) FILTER (WHERE result IN ('satisfied', 'not_satisfied')) AS answered,
@@ -63,6 +94,76 @@ _SATISFACTION = """
     WHERE organisation = $1 AND last_at >= $2 AND at >= $2 AND at < $3
     GROUP BY department
     ORDER BY department COLLATE "C"
+"""
+# Every complaint of before, for one may be open; of those concerned then the rest is looked at.
+_COMPLAINTS = """
+    WITH told AS (
+        SELECT stream, version, type, occurred_at >= $2 AS lately
+        FROM events
+        WHERE organisation = $1 AND occurred_at < $3 AND type IN (
+            'ComplaintRegistered', 'ComplaintAnswered', 'RedoOrdered', 'ComplaintAppealed',
+            'AppealDecided', 'ComplaintReferred', 'ComplaintWithdrawn', 'MergedAsRepeat',
+            'ReferredExternal'
+        )
+    ), concerned AS (
+        SELECT stream,
+            bool_or(lately AND type = 'ComplaintRegistered') AS registered,
+            min(version) FILTER (WHERE type = 'ComplaintAnswered') AS answer,
+            (array_agg(lately ORDER BY version) FILTER (WHERE type = 'ComplaintAnswered'))[1]
+                AS answered,
+            (array_agg(type ORDER BY version DESC))[1]
+                IN ('ComplaintRegistered', 'RedoOrdered', 'ComplaintAppealed') AS open,
+            count(*) FILTER (WHERE lately AND type = 'ComplaintAppealed') AS appealed,
+            bool_or(lately) AS lately
+        FROM told
+        GROUP BY stream
+    ), found AS (
+        SELECT c.*, e.*
+        FROM concerned c
+        CROSS JOIN LATERAL (
+            SELECT
+                (array_agg(convert_from(body, 'UTF8')::jsonb ->> 'category' ORDER BY version DESC)
+                    FILTER (WHERE type IN ('ComplaintRegistered', 'ComplaintScreened'))
+                )[1] AS category,
+                (array_agg(
+                    CASE WHEN type <> 'ComplaintReturned'
+                    THEN convert_from(body, 'UTF8')::jsonb ->> 'department' END
+                    ORDER BY version DESC
+                ) FILTER (
+                    WHERE type IN ('ComplaintHandedOver', 'ComplaintReturned', 'ReturnArbitrated')
+                ))[1] AS department,
+                (array_agg(convert_from(body, 'UTF8')::jsonb ->> 'outcome' ORDER BY version DESC)
+                    FILTER (WHERE type = 'ComplaintAnswered')
+                )[1] AS outcome,
+                coalesce(bool_or(
+                    type = 'CommitmentMetLate' AND command_id = (
+                        SELECT a.command_id FROM events a
+                        WHERE a.organisation = $1 AND a.stream = c.stream AND a.version = c.answer
+                    )
+                ), false) AS late,
+                count(*) FILTER (
+                    WHERE type = 'AppealDecided' AND occurred_at >= $2
+                        AND convert_from(body, 'UTF8')::jsonb ->> 'decision' = 'overturned'
+                ) AS overturned
+            FROM events
+            WHERE organisation = $1 AND stream = c.stream AND occurred_at < $3
+        ) e
+        WHERE c.lately OR c.open
+    )
+    SELECT category, department,
+        count(*) FILTER (WHERE registered) AS registered,
+        count(*) FILTER (WHERE answered AND NOT late) AS in_time,
+        count(*) FILTER (WHERE answered AND late) AS late,
+        count(*) FILTER (WHERE open) AS open,
+        count(*) FILTER (WHERE answered AND outcome = 'upheld') AS upheld,
+        count(*) FILTER (WHERE answered AND outcome = 'partly_upheld') AS partly_upheld,
+        count(*) FILTER (WHERE answered AND outcome = 'not_upheld') AS not_upheld,
+        sum(appealed)::bigint AS appealed,
+        sum(overturned)::bigint AS overturned
+    FROM found
+    GROUP BY category, department
+    HAVING bool_or(registered OR answered OR open) OR sum(appealed) + sum(overturned) > 0
+    ORDER BY category COLLATE "C", department COLLATE "C" NULLS FIRST
 """
 _FOLLOW_UPS_DUE = """
     SELECT DISTINCT stream COLLATE "C" FROM events e
@@ -207,6 +308,16 @@ class LogReader:
             rows = await self._pool.fetch(_RECORDED, organisation, list(case_ids))
         return {row["stream"] for row in rows}
 
+    async def open_on(self, organisation: str, premises: Collection[str]) -> list[str]:
+        """Repairs and complaints that are open on any of the premises, sorted by case id.
+
+        Those that took in a merged one are open where that one is, too. Capitals do not matter.
+        """
+        places = [place_of(p) for p in premises]
+        async with reached():
+            rows = await self._pool.fetch(_OPEN_ON, organisation, places)
+        return [row["case_id"] for row in rows]
+
     async def worklist(self, organisation: str, *, limit: int = 100) -> list[WorkRow]:
         """Open cases in the order to work on them: special care first, then the longest owed."""
         query = f"SELECT {_columns(WorkRow)} FROM worklist WHERE organisation = $1 LIMIT $2"
@@ -239,6 +350,43 @@ class LogReader:
             )
         return [ApprovalRow.model_validate(_parsed(row, _APPROVAL_JSON)) for row in rows]
 
+    async def stop_register(
+        self,
+        organisation: str,
+        *,
+        case_id: str | None = None,
+        only_stopped: bool = False,
+        after: tuple[datetime, str, int] | None = None,
+        limit: int = 100,
+    ) -> list[StopRow]:
+        """Closed valves, the earliest first (WAT-C4c); `only_stopped`: those not restored yet.
+
+        `after` is the instant, case id and number of the last one known.
+        """
+        place = after or (None, "", 0)
+        query = _STOPS.format(columns=_columns(StopRow))
+        async with reached():
+            rows = await self._pool.fetch(query, organisation, case_id, only_stopped, *place, limit)
+        return [StopRow.model_validate(dict(row)) for row in rows]
+
+    async def part_payments(
+        self,
+        organisation: str,
+        *,
+        case_id: str | None = None,
+        after: tuple[datetime, str, int] | None = None,
+        limit: int = 100,
+    ) -> list[PartPaymentRow]:
+        """Payments that covered no whole bill, the earliest first (WAT-B9).
+
+        `after` is the day of payment, case id and number of the last one known.
+        """
+        place = after or (None, "", 0)
+        query = _PART_PAYMENTS.format(columns=_columns(PartPaymentRow))
+        async with reached():
+            rows = await self._pool.fetch(query, organisation, case_id, *place, limit)
+        return [PartPaymentRow.model_validate(dict(row)) for row in rows]
+
     async def satisfaction(
         self, organisation: str, since: datetime, until: datetime
     ) -> list[Tally]:
@@ -246,6 +394,17 @@ class LogReader:
         async with reached():
             rows = await self._pool.fetch(_SATISFACTION, organisation, since, until)
         return [Tally.model_validate(dict(row)) for row in rows]
+
+    async def complaints(
+        self, organisation: str, since: datetime, until: datetime
+    ) -> list[ComplaintCounts]:
+        """What became of complaints from `since` to before `until` (WIN-1.7).
+
+        By category and department, as they stood at the end of that time.
+        """
+        async with reached():
+            rows = await self._pool.fetch(_COMPLAINTS, organisation, since, until)
+        return [ComplaintCounts.model_validate(dict(row)) for row in rows]
 
     async def follow_ups_due(
         self,

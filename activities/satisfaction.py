@@ -9,7 +9,7 @@ from lifecycles.decisions import Rejected
 from lifecycles.satisfaction import WINDOW
 from schemas.base import CaseId
 from schemas.envelope import CommandOutcome
-from schemas.satisfaction import Entered, Entry, Stretch, Tally
+from schemas.satisfaction import Counted, Entered, Entry, Stretch, Tally
 
 STANDS = "The register holds something else under this name, and that stands."
 
@@ -23,10 +23,17 @@ class Satisfaction:
         self._organisation = organisation
 
     @activity.defn(name="count_answers")
-    async def count_answers(self, of: Stretch) -> tuple[Tally, ...]:
-        """What the customers who were called in that time answered, by department (CNPC-2.5)."""
+    async def count_answers(self, of: Stretch) -> tuple[Tally, ...] | Counted:
+        """What the customers who were called in that time answered, by department (CNPC-2.5).
+
+        With the complaints of that time, where they are asked for (WIN-1.7).
+        """
         self._check(of.organisation)
-        return tuple(await self._log.satisfaction(of.organisation, of.since, of.until))
+        tallies = tuple(await self._log.satisfaction(of.organisation, of.since, of.until))
+        if not of.complaints:
+            return tallies
+        complaints = await self._log.complaints(of.organisation, of.since, of.until)
+        return Counted(tallies=tallies, complaints=tuple(complaints))
 
     @activity.defn(name="find_follow_ups")
     async def find_follow_ups(self, of: Stretch) -> tuple[CaseId, ...]:

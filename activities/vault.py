@@ -148,6 +148,13 @@ class Vault:
         if not await self._keys(organisation, [party_id]):
             raise PartyUnknown(party_id)
 
+    async def seal_of(self, organisation: str, party_id: str) -> tuple[str, ...]:
+        """The roles that a party is sealed to (WAT-2.5), if any. Errors as for `check`."""
+        keys = await self._keys(organisation, [party_id])
+        if party_id not in keys:
+            raise PartyUnknown(party_id)
+        return tuple(keys[party_id]["sealed_to"] or ())
+
     async def erase(self, organisation: str, party_id: str) -> datetime:
         """Destroy a party's key, particulars and notes; returns when, also if it was long ago."""
         async with reached():

@@ -135,11 +135,12 @@ async def servers(report: Report, tuned: Ground, stock: Ground, policy: str, cou
 
 async def cpu(report: Report, tuned: Ground, policy: str, count: int) -> None:
     """Where the CPU goes, per lifecycle."""
-    look = Cpu({**tuned.stack.pids, "worker and client": os.getpid()})
-    await cases.many(cases.ours(tuned.cases, policy), count, AT_ONCE)
-    spent = {name: round(1000 * seconds / count, 1) for name, seconds in look.since().items()}
-    report.facts["CPU ms per lifecycle"] = spent
-    report.console.print(f"CPU ms per lifecycle: {spent}")
+    for life in cases.LIVES:
+        look = Cpu({**tuned.stack.pids, "worker and client": os.getpid()})
+        await cases.many(cases.ours(tuned.cases, policy, life), count, AT_ONCE)
+        spent = {name: round(1000 * seconds / count, 1) for name, seconds in look.since().items()}
+        report.facts[f"CPU ms per {life.kind}"] = spent
+        report.console.print(f"CPU ms per {life.kind}: {spent}")
 
 
 async def log_appends(report: Report, tuned: Ground, policy: str, seconds: int) -> None:

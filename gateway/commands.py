@@ -11,16 +11,21 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.fields import YES, Field, composed, fields, what
+from schemas.arrears import ArrearsCommand
 from schemas.base import Actor, CaseId, Command, CommandId, PartyId, Role, Subject, UtcTime
 from schemas.complaint import ComplaintCommand
 from schemas.conduct import ConductCommand
 from schemas.envelope import Json
+from schemas.premises import PremisesCommand
 from schemas.repair import RepairCommand
 from schemas.satisfaction import SatisfactionCommand
 
 NOT_FOR_PEOPLE = (
     "ReportRepair",  # these open a case: `repair report`, `complaint register`
     "RegisterComplaint",
+    "OpenArrears",  # `import arrears`
+    "AddBills",
+    "IssuePermit",  # `permit`, which looks into the log first
     "DeadlinePassed",  # the clock's
     "DrawSample",
     "ReportMonth",
@@ -31,12 +36,15 @@ NOT_FOR_PEOPLE = (
     "RecordFaultCleared",
     "AdoptComplaint",
     "RecordFinding",
+    "RecordPresence",
 )
 _UNIONS: Mapping[str, Any] = {
     "repair": RepairCommand,
     "complaint": ComplaintCommand,
     "conduct": ConductCommand,
+    "premises": PremisesCommand,
     "satisfaction": SatisfactionCommand,
+    "arrears": ArrearsCommand,
 }
 KINDS = tuple(_UNIONS)
 """The kinds of case of this version."""
@@ -102,6 +110,8 @@ def find(kind: str, name: str) -> tuple[str, type[Command]]:
     plain = {_plain(k): k for k in known}
     if found := plain.get(_plain(name)):
         return found, known[found]
+    if not known:
+        raise Invalid([f"NAME: cases alone speak to {kind}; there is nothing to send."])
     near = [plain[n] for n in difflib.get_close_matches(_plain(name), plain, n=3)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}."
     raise Invalid([f"NAME: no such command for a {kind}; {hint}"])

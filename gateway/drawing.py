@@ -36,6 +36,16 @@ _COLOURS = {
     "ApprovalRejected": "red",
     "ApprovalEscalated": "yellow",
     "YellowCardGiven": "yellow",
+    "ValveClosed": "red",
+    "UnpermittedCut": "bold red",
+    "PermitIssued": "cyan",
+    "PermitRevoked": "yellow",
+    "SelfReopened": "yellow",
+    "HoldPlaced": "yellow",
+    "PlanBroken": "yellow",
+    "DebtSettled": "green",
+    "SupplyRestored": "green",
+    "ArrearsClosed": "green",
 }
 _STATES = {"kept": "green", "broken": "red", "running": "cyan", "paused": "yellow"}
 

@@ -172,7 +172,7 @@ class Reader:
         grade = mapping.grades.get(self._text(fields, layout.grade))
         if grade is None:
             reasons.append(f"{layout.grade}: unknown; known are {', '.join(mapping.grades)}.")
-        district = _code(self._text(fields, layout.district))
+        district = code_of(self._text(fields, layout.district))
         if not district:
             reasons.append(f"{layout.district}: missing, or nothing that a-z and 0-9 can write.")
         if reasons or reported is None or grade is None:
@@ -292,7 +292,7 @@ def _instant(text: str, dates: str, at: time, time_zone: str) -> datetime | None
 
 
 @lru_cache(maxsize=65_536)
-def _code(name: str) -> str:
+def code_of(name: str) -> str:
     """A name as a word of a code list: "EAST BOSTON" is east-boston. May leave nothing."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gateway.timeline import Timeline
 from gateway.words import listed, readable
+from gateway.words.arrears import HOLDS, owed
 from gateway.words.complaint import accused_in_words
 from schemas.complaint import Accused
 from schemas.envelope import Json
@@ -18,13 +19,17 @@ def headline(shown: Timeline) -> list[str]:
             first, *rest = _complaint(shown.state)
         case "conduct":
             first, *rest = _conduct(shown.state)
+        case "arrears":
+            first, *rest = _arrears(shown.state)
+        case "premises":
+            first, *rest = _premises(shown.state)
         case _:
             first, *rest = _register(shown.state)
     return [f"{first}; policy {shown.policy}", *rest]
 
 
 def _repair(state: Json) -> Iterator[str]:
-    yield _fault(state, state["category"], state["severity"])
+    yield _fault(state, state["category"], state["severity"]) + _where(state)
     if state["rework"]:
         yield "reworked" + (f" {state['rework']} times" if state["rework"] > 1 else "")
     for adopted in state["adopted"]:
@@ -35,7 +40,7 @@ def _repair(state: Json) -> Iterator[str]:
 
 def _complaint(state: Json) -> Iterator[str]:
     how = [name for name in ("anonymous", "confidential") if state[name]]
-    yield _fault(state, state["category"], state["gravity"], *how)
+    yield _fault(state, state["category"], state["gravity"], *how) + _where(state)
     accused = accused_in_words(Accused.model_validate(a) for a in state["accused"])
     about = listed(a for a in (accused, state["about_case"], state["place"]) if a)
     yield f"about {about or 'the service'}"
@@ -77,6 +82,40 @@ def _register(state: Json) -> Iterator[str]:
     yield "satisfaction register (满意度)"
     for card in state["cards"]:
         yield f"yellow card of {card['year']}: {card['department']}"
+
+
+def _premises(state: Json) -> Iterator[str]:
+    yield f"premises {state['premises']}"
+    yield f"open here: {listed(p['case'] for p in state['presences'] if p['open']) or 'nothing'}"
+    for lock in state["interlocks"]:
+        yield f"{lock['arrears']} waits for {lock['source']}"
+
+
+def _arrears(state: Json) -> Iterator[str]:
+    what = [
+        f"DN{state['dn']}",
+        state["customer_class"],
+        "boilers" if state["boilers"] else "",
+        "continuous production" if state["continuous_production"] else "",
+        f"district {state['district']}",
+    ]
+    yield f"account {state['account']} overdue (欠费): {listed(part for part in what if part)}"
+    paid = sum(p["amount"] for p in state["payments"] if not p["reversed_at"])
+    owing = owed(sum(b["amount"] for b in state["bills"]) - paid, state["currency"])
+    yield f"{owing}; supply {readable(state['supply'])}, premises {state['premises']}"
+    for hold in state["holds"]:
+        yield f"no stop: {HOLDS[hold['kind']]} ({hold['hold']})"
+    for stop in state["stops"]:
+        if stop["restored_at"] is None:
+            right = "" if stop["permitted"] else ", WITHOUT a permit that held"
+            yield f"{stop['kind']} stop by {stop['crew']}, valve {stop['valve']}{right}"
+    for permit in state["permits"]:
+        if permit["state"] == "issued":
+            yield f"permit {permit['permit']} is in force, for {permit['crew']}"
+
+
+def _where(state: Json) -> str:
+    return f", premises {state['premises']}" if state["premises"] else ""
 
 
 def _fault(state: Json, *what: str) -> str:

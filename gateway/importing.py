@@ -93,7 +93,12 @@ async def import_rows(
         await keep_addresses(vault, organisation, fresh)
         await asyncio.gather(*(open_one(row) for row in fresh))
         report(progress)
-    await _until_recorded(progress, organisation, log, report)
+
+    def recorded(waiting: int) -> None:
+        progress.recorded = len(progress.cases) - waiting
+        report(progress)
+
+    await until_recorded(progress.cases, organisation, log, recorded)
     progress.rejects.sort(key=lambda reject: reject.line)
     return progress
 
@@ -142,18 +147,21 @@ async def keep_addresses(vault: Vault, organisation: str, rows: Sequence[Row]) -
             return
 
 
-async def _until_recorded(
-    progress: Progress, organisation: str, log: LogReader, report: Report
+async def until_recorded(
+    case_ids: Iterable[str], organisation: str, log: LogReader, report: Callable[[int], None]
 ) -> None:
-    waiting = set(progress.cases)
+    """Wait until the log holds the cases; `report` hears how many it does not.
+
+    Raises NothingRecorded if nobody works on them.
+    """
+    waiting = set(case_ids)
     news = time.monotonic()
     while True:
         there = await log.recorded(organisation, waiting)
         if there:
             news = time.monotonic()
         waiting -= there
-        progress.recorded = len(progress.cases) - len(waiting)
-        report(progress)
+        report(len(waiting))
         if not waiting:
             return
         if time.monotonic() - news > QUIET_SECONDS:

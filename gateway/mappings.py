@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from datetime import datetime, time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from lifecycles.decisions import reasons_of
 from schemas.base import Code, Value
 from schemas.policy import Channel, Severity
+
+V = TypeVar("V", bound=Value)
 
 
 class FilingError(Exception):
@@ -43,6 +45,12 @@ def _pattern(value: str) -> str:
     except re.error:
         raise ValueError("is no regular expression") from None
     return value
+
+
+DateForm = Annotated[str, AfterValidator(_dates)]
+"""How a file writes dates, as in `strptime`."""
+NumberForm = Annotated[str, AfterValidator(_pattern)]
+"""What a file's own numbers look like: a regular expression."""
 
 
 class GradeTerms(Value):
@@ -87,13 +95,13 @@ class Mapping(Value):
     source: Code
     """The register that the numbers belong to: a number of it is one case, whatever the file."""
     title: str
-    dates: Annotated[str, AfterValidator(_dates)]
+    dates: DateForm
     """As in `strptime`. The files have no time of day: the two times below stand for it."""
     reported_time: time
     repaired_time: time
     time_zone: Annotated[str, AfterValidator(_zone)]
     """An IANA name; the dates and times are local to it."""
-    numbers: Annotated[str, AfterValidator(_pattern)] = r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
+    numbers: NumberForm = r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
     """What the file's own numbers look like."""
     asset: Code
     """What the number names; asset `leak` and number 12 are leak-12."""
@@ -105,13 +113,23 @@ class Mapping(Value):
 
     @property
     def date_example(self) -> str:
-        return datetime(2016, 6, 9).strftime(self.dates)  # noqa: DTZ001
+        return date_example(self.dates)
+
+
+def date_example(dates: str) -> str:
+    """A date as the files write it."""
+    return datetime(2016, 6, 9).strftime(dates)  # noqa: DTZ001
 
 
 def load_mapping(file: Path) -> Mapping:
     """The mapping that a TOML file holds. Raises `FilingError`."""
+    return read_mapping(file, Mapping)
+
+
+def read_mapping(file: Path, model: type[V]) -> V:
+    """A mapping of whatever kind of file. Raises `FilingError` with all that is wrong."""
     try:
-        return Mapping.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return model.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise FilingError(f"{file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

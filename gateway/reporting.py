@@ -19,6 +19,10 @@ from schemas.envelope import CommandOutcome, Json
 from schemas.party import Party
 
 CONTACT = ("name", "address", "phone")
+UNSEALED = (
+    "An informant's identity is sealed: give their particulars, for a party of their own, and the"
+    " roles that alone may see them (WAT-2.5)."
+)
 OPENS: Mapping[str, str] = {"ReportRepair": "repair", "RegisterComplaint": "complaint"}
 """By the command that opens it: the kind of case."""
 
@@ -64,9 +68,9 @@ async def report(
     """Open a case by the envelope of one of `OPENS`; what is on record of the party is filled in.
 
     With `party`, its particulars are kept under a new id first, sealed to roles where any are named
-    (WAT-2.5); else the envelope may name one that the vault knows. Raises `Rejected` with every
-    reason, `Conflict` where the command's id was used for another report, VaultError where the
-    party is unknown, erased or sealed to others.
+    (WAT-2.5); else the envelope may name one that the vault knows. An informant's must be sealed.
+    Raises `Rejected` with every reason, `Conflict` where the command's id was used for another
+    report, VaultError where the party is unknown, erased or sealed to others.
     """
     case_id = case_of(OPENS[command["body"]["type"]], organisation, command["id"])
     reader = Actor.model_validate(command["actor"])
@@ -76,6 +80,10 @@ async def report(
         particulars = party or await vault.show(organisation, party_id, reader=reader)
         about = {"party": party_id, **on_record(particulars)}
         command = {**command, "body": {**command["body"], **about}}
+        if command["body"].get("confidential"):
+            sealed = sealed_to if party else await vault.seal_of(organisation, party_id)
+            if not sealed:
+                raise Rejected([UNSEALED])
     _refuse(case_id, organisation, policy, command, now)
     new = False
     if party is not None and party_id is not None:

@@ -1,7 +1,8 @@
 """Satisfaction (满意度) as it stands: live figures by month, and what the register last ranked."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import date, datetime
+from typing import TypeVar
 
 from activities.log_reader import LogReader
 from gateway.standing import Asked
@@ -11,9 +12,18 @@ from lifecycles.satisfaction_figures import measured
 from schemas.base import Subject, Value
 from schemas.calendar import Calendar
 from schemas.policy import Percent, Policy
-from schemas.satisfaction import Measured, Month, Year, YearRanked
+from schemas.satisfaction import (
+    CheckKind,
+    CheckPeriod,
+    ComplaintCounts,
+    Measured,
+    Month,
+    Year,
+    YearRanked,
+)
 
 LONGEST_MONTHS = 120
+C = TypeVar("C")
 
 
 class MonthFigures(Value):
@@ -21,6 +31,23 @@ class MonthFigures(Value):
 
     month: Month
     departments: tuple[Measured, ...]
+
+
+class MonthComplaints(Value):
+    """What the complaints of a month came to, as the log says now (WIN-1.7)."""
+
+    month: Month
+    complaints: tuple[ComplaintCounts, ...]
+
+
+class DueCheck(Value):
+    """A check that is awaited (GAS-3.1), and how its deadline stands."""
+
+    department: Subject
+    kind: CheckKind
+    period: CheckPeriod
+    due: datetime
+    text: str
 
 
 class YellowCard(Value):
@@ -42,9 +69,13 @@ class Satisfaction(Value):
     """The satisfied among those who answered, in percent (CNPC-2.5)."""
     months: tuple[MonthFigures, ...]
     """Those in which somebody was asked."""
+    complaints: tuple[MonthComplaints, ...]
+    """Those in which there were any."""
     ranking: YearRanked | None
     """The register's last (GAS-3.4)."""
     cards: tuple[YellowCard, ...]
+    checks: tuple[DueCheck, ...]
+    """Checks that are due and not on record."""
     removals: tuple[Asked, ...]
     """Removals of heads of departments that wait for approval."""
 
@@ -76,16 +107,36 @@ async def figures(
     if policy.satisfaction is None:
         raise LookupError("the policy has no satisfaction section")
     found: list[MonthFigures] = []
-    for first in _months(since, until):
-        tallies = await log.satisfaction(
-            organisation,
-            start_of_day(policy.calendar, first),
-            start_of_day(policy.calendar, _after(first)),
-        )
-        if tallies:
-            departments = measured(tallies, policy.satisfaction.target)
-            found.append(MonthFigures(month=f"{first:%Y-%m}", departments=departments))
+    async for month, tallies in _each(log.satisfaction, organisation, policy, since, until):
+        departments = measured(tallies, policy.satisfaction.target)
+        found.append(MonthFigures(month=month, departments=departments))
     return tuple(found)
+
+
+async def complaints(
+    log: LogReader, organisation: str, policy: Policy, since: str, until: str
+) -> tuple[MonthComplaints, ...]:
+    """Each month's complaints by category and department, counted anew from the log (WIN-1.7)."""
+    return tuple(
+        [
+            MonthComplaints(month=month, complaints=tuple(counts))
+            async for month, counts in _each(log.complaints, organisation, policy, since, until)
+        ]
+    )
+
+
+async def _each(
+    count: Callable[[str, datetime, datetime], Awaitable[list[C]]],
+    organisation: str,
+    policy: Policy,
+    since: str,
+    until: str,
+) -> AsyncGenerator[tuple[str, list[C]]]:
+    """Every month in which there is something to count, and that."""
+    for first in _months(since, until):
+        begins, ends = (start_of_day(policy.calendar, day) for day in (first, _after(first)))
+        if found := await count(organisation, begins, ends):
+            yield f"{first:%Y-%m}", found
 
 
 def ranking(register: Timeline | None) -> YearRanked | None:
@@ -104,6 +155,23 @@ def cards(register: Timeline | None) -> Iterator[YellowCard]:
         yield YellowCard(
             department=card["department"], year=card["year"], due=promise.due, text=promise.text
         )
+
+
+def due_checks(register: Timeline | None) -> Iterator[DueCheck]:
+    """Checks that are awaited, as they fell due (GAS-3.1)."""
+    if register is None:
+        return
+    promises = {c.id: c for c in register.commitments}
+    for check in register.state["checks"]:
+        promise = promises.get(check["commitment"])
+        if check["checked_by"] is None and promise is not None:
+            yield DueCheck(
+                department=check["department"],
+                kind=check["kind"],
+                period=check["period"],
+                due=promise.due,
+                text=promise.text,
+            )
 
 
 def _months(since: str, until: str) -> Iterator[date]:

@@ -20,6 +20,15 @@ from schemas.approvals import (
     ApprovalGranted,
     ApprovalRejected,
 )
+from schemas.arrears import (
+    ArrearsClosed,
+    ArrearsState,
+    BecameEligible,
+    HoldExpired,
+    PermitExpired,
+    PlanBroken,
+    VisitMissed,
+)
 from schemas.base import Actor, Owner, Value
 from schemas.case import AnyCase
 from schemas.commitments import CommitmentBroken, CommitmentEvent, EscalationRaised
@@ -110,7 +119,7 @@ def timeline(
                     local=clock.local(event.at),
                     decided_at=decision.decided_at,
                     actor=actor,
-                    text=words(event, clock.write),
+                    text=words(event, clock.write, currency_of(state)),
                     rule=_rule(state, event) or rule_of(event, binding),
                     type=event.type,
                     command_id=decision.command_id,
@@ -161,12 +170,17 @@ def coming(
                 yield Coming(
                     at=event.at,
                     local=clock.local(event.at),
-                    text=words(event, clock.write) + early,
+                    text=words(event, clock.write, currency_of(state)) + early,
                     rule=_rule(state, event) or rule_of(event, binding),
                     unless=hindrance,
                 )
         state = lifecycle.fold(state, events)
         version += len(events)
+
+
+def currency_of(state: AnyCase) -> str | None:
+    """What the amounts of a case are in; None where there are none."""
+    return state.currency if isinstance(state, ArrearsState) else None
 
 
 def _hindrance(state: AnyCase, event: Any) -> str | None:
@@ -185,6 +199,18 @@ def _hindrance(state: AnyCase, event: Any) -> str | None:
             return "the complainant replies before"
         case ReplyRecorded():
             return "the person replies before"
+        case BecameEligible():
+            return unless("paid")
+        case HoldExpired():
+            return unless("released")
+        case VisitMissed():
+            return unless("stopped")
+        case PermitExpired():
+            return unless("redeemed")
+        case PlanBroken():
+            return unless("instalment_paid")
+        case ArrearsClosed():
+            return unless("reversed")
         case FindingExpired() | MarkRemoved():
             return "the finding is overturned before"
         case ApprovalEscalated() | ApprovalGranted() | ApprovalRejected():

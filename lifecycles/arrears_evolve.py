@@ -1,13 +1,14 @@
 """Arrears: the state after an event, and deciding step by step. Total: it refuses nothing."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from lifecycles import approvals, casework
 from lifecycles.approvals import same
-from lifecycles.arrears_stages import CUTOFF, ENDED, stage_of
+from lifecycles.arrears_stages import CUTOFF, ENDED, reminded_at, stage_of
 from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No
+from lifecycles.presence import places, registered
 from schemas.approvals import (
     ApprovalEvents,
     ApprovalLapsed,
@@ -120,7 +121,8 @@ def evolve(state: ArrearsState, event: AnyEvent) -> ArrearsState:
         after = changed(after, shown_by={**state.shown_by, shown: version})
     stage = stage_of(after)
     closed_at = (state.closed_at or event.at) if stage in ENDED else None
-    return changed(after, happened=version, stage=stage, closed_at=closed_at)
+    after = changed(after, happened=version, stage=stage, closed_at=closed_at)
+    return registered(state, after)
 
 
 def _undecided(s: ArrearsState, e: ApprovalEvents) -> dict[str, Any]:
@@ -149,6 +151,7 @@ def _update(s: ArrearsState, e: ArrearsEvents) -> dict[str, Any]:
                 "boilers": e.boilers,
                 "continuous_production": e.continuous_production,
                 "shared_valve": e.shared_valve,
+                "places": places(e.premises, *e.shared_valve),
                 "party": e.party,
                 "district": e.district,
                 "currency": e.currency,
@@ -159,8 +162,8 @@ def _update(s: ArrearsState, e: ArrearsEvents) -> dict[str, Any]:
             return {"bills": (*s.bills, *_charges(e.bills))}
         case ContactRecorded():
             contact = made(Contact, at=e.at, how=e.how, evidence=e.evidence)
-            reminded_at = s.reminded_at or (e.at if e.reminded else None)
-            return {"contacts": (*s.contacts, contact), "reminded_at": reminded_at}
+            contacts = (*s.contacts, contact)
+            return {"contacts": contacts, "reminded_at": reminded_at(s, (k.at for k in contacts))}
         case NoticeServed():
             return {"notice": _notice(e, "notice"), "eligible": False}
         case StopOrderServed():
@@ -227,7 +230,8 @@ def _update(s: ArrearsState, e: ArrearsEvents) -> dict[str, Any]:
         case UnpermittedCut():
             return {"wrongful": True, "incidents": s.incidents + 1}
         case SelfReopened():
-            return {"supply": "self_reopened"}
+            last = [changed(stop, reopened_at=e.at) for stop in s.stops[-1:]]
+            return {"supply": "self_reopened", "stops": (*s.stops[:-1], *last)}
         case PaymentReceived():
             payment = made(
                 Payment,
@@ -260,13 +264,17 @@ def _update(s: ArrearsState, e: ArrearsEvents) -> dict[str, Any]:
             return {
                 "supply": "on",
                 "restored_at": e.at,
+                "stops": tuple(
+                    [changed(stop, restored_at=stop.restored_at or e.at) for stop in s.stops]
+                ),
+                "seal_removed": e.seal_removed,
                 "reconnect": False,
                 "wrongful": False,
                 "stop_order": None,
                 **_UNAUTHORISED,
             }
         case ReconnectionFailed():
-            return {}
+            return {"failed_reconnections": (*s.failed_reconnections, e.evidence)}
         case WriteOffRequested():
             return {"write_off": e.reason}
         case MovedOut():
@@ -291,7 +299,7 @@ def _charges(bills: tuple[Bill, ...]) -> tuple[Charge, ...]:
     )
 
 
-def _notice(e: NoticeServed | StopOrderServed, kind: str) -> Notice:
+def _notice(e: NoticeServed | StopOrderServed, kind: Literal["notice", "stop_order"]) -> Notice:
     return made(
         Notice, kind=kind, served_at=e.at, how=e.how, proof=e.proof, effective_at=e.effective_at
     )

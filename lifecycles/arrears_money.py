@@ -6,7 +6,7 @@ from lifecycles import approvals
 from lifecycles.arrears_evolve import Events, Results, evolve
 from lifecycles.arrears_stages import stage_of
 from lifecycles.calendars import local
-from lifecycles.changes import changed
+from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No
 from schemas.arrears import (
     AddBills,
@@ -28,6 +28,7 @@ from schemas.arrears import (
     Stage,
 )
 from schemas.base import Reference
+from schemas.envelope import PartPaymentSummary
 
 
 def balance(state: ArrearsState) -> int:
@@ -140,6 +141,25 @@ def correct_balance(state: ArrearsState, c: CorrectBalance, by: By) -> Results:
         reason=c.reason,
         evidence=c.evidence,
         balance=balance(state) - bill.amount + c.amount,
+    )
+
+
+def register(state: ArrearsState) -> tuple[PartPaymentSummary, ...]:
+    """The part payments, as their register shows them (WAT-B9)."""
+    return tuple(
+        [
+            made(
+                PartPaymentSummary,
+                account=state.account,
+                payment=p.payment,
+                amount=p.amount,
+                currency=state.currency,
+                paid_at=p.paid_at,
+                reversed_at=p.reversed_at,
+            )
+            for p in state.payments
+            if not p.covers_month
+        ]
     )
 
 

@@ -1,11 +1,8 @@
 """Arrears, before any stop: opened, reminded (WAT-C1), notice (WAT-C2) and stop order (WAT-C4a)."""
 
-from datetime import date, datetime
-
 from lifecycles.arrears_evolve import Events, Results
 from lifecycles.arrears_money import balance, enough, same_currency, sound
-from lifecycles.arrears_stages import approval_needed
-from lifecycles.calendars import local
+from lifecycles.arrears_stages import approval_needed, reminded_at
 from lifecycles.casework import not_before, unit
 from lifecycles.decisions import By, No
 from schemas.arrears import (
@@ -64,19 +61,14 @@ def record_contact(state: ArrearsState, c: RecordContact, by: By) -> Results:
         return
     if known:
         yield No("This evidence shows another contact already; name this one's own.")
-    days = contact_days(state, by.at, *(k.at for k in state.contacts))
+    times = (*(k.at for k in state.contacts), by.at)
     yield ContactRecorded(
         at=by.at,
         how=c.how,
         evidence=c.evidence,
-        number=len(state.contacts) + 1,
-        reminded=len(days) >= state.rules.reminders,
+        number=len(times),
+        reminded=reminded_at(state, times) is not None,
     )
-
-
-def contact_days(state: ArrearsState, *times: datetime) -> set[date]:
-    """The local days on which the customer was asked to pay: they count, not the calls."""
-    return {local(state.policy.calendar, at).date() for at in times}
 
 
 def serve_notice(state: ArrearsState, c: ServeNotice, by: By) -> Results:

@@ -1,10 +1,11 @@
 """Arrears: how a case stands, what is allowed at which stage, and who may not decide."""
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime
 from typing import Any
 
 from lifecycles.approvals import pending, same
+from lifecycles.calendars import local
 from lifecycles.decisions import By, No
 from schemas.arrears import ArrearsState, Stage
 from schemas.base import Code, Reference, Subject
@@ -108,6 +109,16 @@ def _chased(s: ArrearsState) -> Stage:
 def approval_needed(s: ArrearsState) -> bool:
     """Whether any stop needs the division head's written approval (WAT-C3)."""
     return s.dn >= s.rules.large_meter or s.boilers or s.continuous_production
+
+
+def reminded_at(s: ArrearsState, times: Iterable[datetime]) -> datetime | None:
+    """Since when enough contacts are evidenced (UTC): not the calls count, but the local days."""
+    days: set[date] = set()
+    for at in sorted(times):
+        days.add(local(s.policy.calendar, at).date())
+        if len(days) >= s.rules.reminders:
+            return at
+    return None
 
 
 def shown_by(s: ArrearsState, condition: Code) -> Reference | None:

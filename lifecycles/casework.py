@@ -280,6 +280,7 @@ def summary(
             ApprovalSummary(**a.model_dump(), due=due[a.commitment]) for a in state.approvals
         ),
         answers=state.answers,
+        premises=state.places,
     )
 
 

@@ -26,7 +26,6 @@ from lifecycles.complaint_stages import (
     allowed,
     apologies_owed,
     arbitration_due,
-    complainants,
 )
 from lifecycles.decisions import By, No, Rejected
 from schemas.approvals import DecideApproval, DelegateApproval, WithdrawApproval
@@ -111,7 +110,7 @@ def possible(state: ComplaintState) -> tuple[str, ...]:
         "HandOverComplaint": not arbitration_due(s),
         "ArbitrateReturn": arbitration_due(s),
         "ReturnComplaint": not s.arbitrated,
-        "AskCustomer": bool(complainants(s)),
+        "AskCustomer": answers.may_wait(s),
         "RequestExtension": not asked and s.extensions < s.rules.extension.most,
         "DecideFinding": bool(s.accused),
         "RecordFollowUp": not dissatisfied,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lifecycles import commitments, promises
-from lifecycles.approvals import same
+from lifecycles.approvals import among, same
 from lifecycles.casework import BEGINNING, not_before
 from lifecycles.complaint_evolve import AnyEvent, evolve, fold
 from lifecycles.complaint_intake import conclude
@@ -13,6 +13,7 @@ from lifecycles.complaint_stages import (
     FOUND,
     apologies_owed,
     asks,
+    barred,
     complainants,
     finding_of,
     owes,
@@ -31,6 +32,7 @@ from schemas.complaint import (
     CustomerAsked,
     CustomerReplied,
     DecideFinding,
+    Finding,
     FindingDecided,
     FollowUpDue,
     InvestigationStarted,
@@ -53,6 +55,7 @@ def start(state: ComplaintState, _: StartInvestigation, by: By) -> Results:
     judge = state.investigator
     if state.stage == Stage.INVESTIGATING and judge and same(judge, by.actor.subject):
         return
+    yield from not_before(state.redone_at, by, "the redo was ordered")
     yield InvestigationStarted(at=by.at, investigator=by.actor.subject)
 
 
@@ -65,16 +68,21 @@ def ask_customer(state: ComplaintState, c: AskCustomer, by: By) -> Results:
     if terms is None:
         yield No("This policy does not wait for the complainant: ask, and go on investigating.")
         return
-    yield CustomerAsked(at=by.at, question=c.question, until=by.at + terms.longest)
+    yield from _since_it_started(state, by)
+    left = terms.longest - state.waited
+    if not left:
+        yield No(
+            "The complainant was waited for as long as the policy allows:"
+            " answer it, or escalate it (CNPC-2.6b)."
+        )
+    yield CustomerAsked(at=by.at, question=c.question, until=by.at + left)
     yield from promises.pause(state, by, AWAITING, c.question)
 
 
 def record_reply(state: ComplaintState, c: RecordCustomerReply, by: By) -> Results:
     if state.asked_until is None and state.reply == c.evidence:
         return
-    terms = state.rules.pause_reasons.get(AWAITING)
-    if state.asked_until and terms:
-        yield from not_before(state.asked_until - terms.longest, by, "the question was asked")
+    yield from not_before(state.asked_at, by, "the question was asked")
     yield CustomerReplied(at=by.at, evidence=c.evidence)
     yield from promises.resume(state, by)
 
@@ -88,9 +96,13 @@ def no_reply(state: ComplaintState, by: By) -> Events:
 def decide_finding(state: ComplaintState, c: DecideFinding, by: By) -> Results:
     before = finding_of(state, c.staff)
     said = (c.outcome, c.gravity, c.cause, c.conduct_at)
-    if before and said == (before.outcome, before.gravity, before.cause, before.conduct_at):
+    if (
+        before
+        and said == (before.outcome, before.gravity, before.cause, before.conduct_at)
+        and not _partial(state, before)
+    ):
         return
-    yield from _investigated(state)
+    yield from _investigated(state, by)
     if asks(state):
         yield No("It is about to join another complaint: wait for that one's answer.")
     staff = next((a.staff for a in state.accused if same(a.staff, c.staff)), None)
@@ -118,9 +130,25 @@ def decide_finding(state: ComplaintState, c: DecideFinding, by: By) -> Results:
     yield from found(state, finding, by)
 
 
-def _investigated(state: ComplaintState) -> Iterator[No]:
+def may_wait(state: ComplaintState) -> bool:
+    """Whether the complainant can be asked, and time is left to wait for the reply."""
+    terms = state.rules.pause_reasons.get(AWAITING)
+    return bool(complainants(state)) and terms is not None and state.waited < terms.longest
+
+
+def _since_it_started(state: ComplaintState, by: By) -> Iterator[No]:
+    yield from not_before(state.investigating_since, by, "the investigation was started")
+
+
+def _investigated(state: ComplaintState, by: By) -> Iterator[No]:
+    yield from _since_it_started(state, by)
     if state.stage == Stage.INVESTIGATING and state.investigator is None:
         yield No("Who investigated it cannot any more: somebody else starts an investigation.")
+
+
+def _partial(state: ComplaintState, finding: Finding) -> bool:
+    """Whether somebody decided it whom a complaint that was taken in is about."""
+    return among(finding.decided_by, barred(state.rules, state.accused))
 
 
 def found(state: ComplaintState, finding: FindingDecided, by: By) -> Events:
@@ -185,10 +213,14 @@ def _apologised(state: ComplaintState, event: ApologyRecorded | ApologyWaived, b
 def answer(state: ComplaintState, c: AnswerComplaint, by: By) -> Results:
     if state.stage not in ACTIVE and state.outcome == c.outcome:
         return
-    yield from _investigated(state)
+    yield from _investigated(state, by)
+    decided = max((f.decided_at for f in state.findings), default=None)
+    yield from not_before(decided, by, "the findings")
     missing = sum(finding_of(state, a.staff) is None for a in state.accused)
     if missing:
         yield No(f"Decide a finding about each of the accused first; {missing} have none.")
+    if any(_partial(state, f) for f in state.findings):
+        yield No("Somebody whom it is about by now decided a finding in it: decide that one anew.")
     yield from agrees(c.outcome, [f.outcome for f in state.findings])
     if c.outcome == "not_upheld" and c.reason is None:
         yield No("Not upheld: say why in `reason` (ADM-5).")

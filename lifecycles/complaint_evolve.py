@@ -9,6 +9,7 @@ from lifecycles.approvals import among, same
 from lifecycles.casework import ask, owned
 from lifecycles.changes import changed
 from lifecycles.complaint_stages import FOUND, barred, earliest, finding_of
+from lifecycles.presence import places, registered
 from schemas.approvals import (
     ApprovalEvents,
     ApprovalLapsed,
@@ -72,7 +73,7 @@ def evolve(state: ComplaintState, event: AnyEvent) -> ComplaintState:
         if isinstance(event, ApprovalRejected | ApprovalLapsed | ApprovalWithdrawn):
             return changed(state, extension=None)
         return state
-    return changed(state, **_update(state, event))
+    return registered(state, changed(state, **_update(state, event)))
 
 
 def fold(state: ComplaintState, events: Iterable[AnyEvent]) -> ComplaintState:
@@ -96,6 +97,8 @@ def _update(s: ComplaintState, e: ComplaintEvents) -> dict[str, Any]:
                 "accused": e.accused,
                 "about_case": e.about_case,
                 "place": e.place,
+                "premises": e.premises,
+                "places": places(e.premises),
                 "party": e.party,
                 "anonymous": e.anonymous,
                 "confidential": e.confidential,
@@ -137,15 +140,25 @@ def _update(s: ComplaintState, e: ComplaintEvents) -> dict[str, Any]:
                 **owned(s, e.owner, e.at),
             }
         case InvestigationStarted():
-            return {"stage": Stage.INVESTIGATING, "investigator": e.investigator}
+            return {
+                "stage": Stage.INVESTIGATING,
+                "investigator": e.investigator,
+                "investigating_since": s.investigating_since or e.at,
+            }
         case CustomerAsked():
             return {
                 "stage": Stage.AWAITING_CUSTOMER,
                 "question": e.question,
+                "asked_at": e.at,
                 "asked_until": e.until,
             }
         case CustomerReplied():
-            return {"stage": Stage.INVESTIGATING, "reply": e.evidence, **_UNASKED}
+            return {
+                "stage": Stage.INVESTIGATING,
+                "reply": e.evidence,
+                "waited": s.waited + (e.at - (s.asked_at or e.at)),
+                **_UNASKED,
+            }
         case ExtensionRequested():
             return {"extension": Extension(until=e.until, reason=e.reason)}
         case ExtensionGranted():
@@ -176,7 +189,9 @@ def _update(s: ComplaintState, e: ComplaintEvents) -> dict[str, Any]:
             return {
                 "stage": Stage.REDO,
                 "redo": e.redo,
+                "redone_at": e.at,
                 "investigator": None,
+                "investigating_since": None,
                 "outcome": None,
                 "answered_at": None,
                 "answered_by": None,
@@ -220,20 +235,25 @@ def _update(s: ComplaintState, e: ComplaintEvents) -> dict[str, Any]:
                 registered_at=earliest(s) or e.at,
                 party=s.party,
                 accused=s.accused,
+                premises=s.places,
             )
             return ask(s, e.case, asked.model_dump(mode="json"))
         case MergedAsRepeat():
             return {**_ended(Stage.MERGED_AS_REPEAT, e.at), "merged_into": e.case}
         case ComplaintAdopted():
             taken = Repeat(case=e.case, registered_at=e.registered_at, party=e.party)
-            return {"repeats": (*s.repeats, taken), **_accused(s, merged(s.accused, e.accused))}
+            return {
+                "repeats": (*s.repeats, taken),
+                "places": places(*s.places, *e.premises),
+                **_accused(s, merged(s.accused, e.accused)),
+            }
         case RepeatMergeRefused():
             return {}
         case _:
             assert_never(e)
 
 
-_UNASKED: dict[str, Any] = {"question": None, "asked_until": None}
+_UNASKED: dict[str, Any] = {"question": None, "asked_at": None, "asked_until": None}
 _UNCALLED: dict[str, Any] = {"attempts": 0, "follow_up": None, "reviewed": False}
 
 

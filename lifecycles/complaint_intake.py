@@ -19,6 +19,7 @@ from lifecycles.promises import Scope
 from schemas.base import SYSTEM, Code, Owner, Subject
 from schemas.case import HandOverCase, OwnerChanged
 from schemas.complaint import (
+    MOST_ACCUSED,
     Accused,
     AcknowledgeComplaint,
     ArbitrateReturn,
@@ -84,6 +85,7 @@ def register(state: ComplaintState, c: RegisterComplaint, by: By) -> Results:
         text=c.text,
         priority=c.priority,
         owner=Owner(kind="person", id=by.actor.subject) if taken else unit(state),
+        premises=c.premises,
     )
     facts = Scope(None, gravity, c.category, c.channel)
     yield from promises.begin(state, "registered", by, facts, priority=c.priority, once=True)
@@ -113,7 +115,8 @@ def _may_be_accused(rules: ComplaintPolicy, accused: tuple[Accused, ...]) -> Ite
     staff = [a.staff for a in accused]
     if len({s.casefold() for s in staff}) < len(staff):
         yield No("Somebody is named twice among the accused: name each once.")
-    no_people = (SYSTEM.subject, rules.intake_unit, *rules.departments)
+    roles = (rules.follow_up.supervisor, rules.next_level)
+    no_people = (SYSTEM.subject, rules.intake_unit, *rules.departments, *roles)
     if any(among(s, no_people) for s in barred(rules, accused)):
         yield No("Only people can be accused or be reported to: name their staff numbers.")
 
@@ -126,6 +129,10 @@ def screen(state: ComplaintState, c: ScreenComplaint, by: By) -> Results:
         return
     yield from _known_category(state.rules, c.category)
     yield from _may_be_accused(state.rules, c.accused)
+    if len(accused) > MOST_ACCUSED:
+        yield No(
+            f"More than {MOST_ACCUSED} are accused: register another complaint about the others."
+        )
     yield ComplaintScreened(at=by.at, category=c.category, gravity=c.gravity, accused=accused)
     if before != (c.category, c.gravity):
         facts = Scope(None, c.gravity, c.category, state.channel)

@@ -48,11 +48,21 @@ def adopt(state: ComplaintState, c: AdoptComplaint, by: By) -> Results:
     yield from casework.may_adopt(c.registered_at, "registered_at", by)
     if c.registered_at < BEGINNING:
         return
+    since = earliest(state)
+    if state.extensions and since and c.registered_at < since:
+        yield No(
+            "More time was granted in this complaint, which the earlier one has no part in:"
+            " merge this one into it instead."
+        )
     taken = ComplaintAdopted(
-        at=by.at, case=c.case, registered_at=c.registered_at, party=c.party, accused=c.accused
+        at=by.at,
+        case=c.case,
+        registered_at=c.registered_at,
+        party=c.party,
+        accused=c.accused,
+        premises=c.premises,
     )
     yield taken
-    since = earliest(state)
     if since and c.registered_at < since:
         # A broken one too: a late fact may yet undo the breach, but never start the clock anew.
         states = ("running", "paused", "broken")

@@ -22,6 +22,7 @@ from schemas.complaint import (
     ComplaintWithdrawn,
     CustomerAsked,
     DeclaredOutOfJurisdiction,
+    DissatisfactionReviewed,
     ExtensionGranted,
     FindingDecided,
     FollowUpDue,
@@ -49,7 +50,12 @@ def _messages(s: ComplaintState, e: AnyEvent) -> Iterator[Message]:
         case ComplaintRegistered():
             # ADM-2: the complainant learns by when we promise to answer.
             yield from _parties(s, "complaint_received", due=_answer_due(s))
-            yield intake(s, "new_complaint", category=e.category, gravity=e.gravity)
+            known = s.rules.categories.get(e.category)
+            usual = known.department if known else None
+            what = {"category": e.category, "gravity": e.gravity, "department": usual}
+            yield intake(s, "new_complaint", **what)
+            if e.text is not None:  # KUN-6.1.16: a written opinion is passed to the head.
+                yield role(s, next_level, "written_complaint", text=e.text, rule="KUN-6.1.16")
         case DeclaredOutOfJurisdiction():
             yield from _parties(s, "out_of_jurisdiction", reason=e.reason)
             yield role(s, next_level, "out_of_jurisdiction", reason=e.reason, rule="ADM-5")
@@ -80,6 +86,9 @@ def _messages(s: ComplaintState, e: AnyEvent) -> Iterator[Message]:
         case RedoOrdered():
             yield owner(s, e.owner, "redo", reason=e.reason, due=_answer_due(s))
             yield from _parties(s, "looked_into_again")
+        case DissatisfactionReviewed():
+            yield from _parties(s, "answer_stands", reason=e.reason)
+            yield role(s, next_level, "answer_stands", reason=e.reason, rule="ADM-5")
         case ComplaintAppealed():
             yield owner(s, e.owner, "appeal", ground=e.ground)
             yield from _parties(s, "appeal_received")
@@ -124,5 +133,5 @@ def _parties(s: ComplaintState, template: str, /, **params: str | int | None) ->
 
 def _answer_due(s: ComplaintState) -> str | None:
     rules = s.rules
-    due = [c.due for c in s.commitments if rules.terms[c.name, c.rule].ends == "answered"]
-    return time(min(due, default=None))
+    owed = (c for c in s.commitments if rules.terms[c.name, c.rule].ends == "answered")
+    return time(min((c.due for c in owed if c.outstanding), default=None))

@@ -10,7 +10,7 @@ from lifecycles.complaint_evolve import AnyEvent, evolve, fold
 from lifecycles.complaint_intake import conclude
 from lifecycles.complaint_stages import FOUND, finding_of, not_by, only, scope
 from lifecycles.decisions import By, No
-from schemas.base import Code, Owner, Reference
+from schemas.base import Code, Owner, Reference, Subject
 from schemas.case import OwnerChanged
 from schemas.complaint import (
     AppealComplaint,
@@ -94,8 +94,14 @@ def close(state: ComplaintState, c: CloseComplaint, by: By) -> Results:
 
 def _may_review(state: ComplaintState, by: By) -> Iterator[No]:
     yield from only(by, state.rules.follow_up.supervisor, state.rules.next_level)
-    yield from not_by(by, state.answered_by)
+    yield from not_by(by, *_decided_before(state))
     yield from not_before(state.answered_at, by, "the complaint was answered")
+
+
+def _decided_before(state: ComplaintState) -> Iterator[Subject | None]:
+    """Whose work the answer is."""
+    yield from (state.answered_by, state.investigator)
+    yield from (f.decided_by for f in state.findings)
 
 
 def reward(state: ComplaintState, c: RewardInformant, by: By) -> Results:
@@ -166,8 +172,7 @@ def overturn(state: ComplaintState, c: OverturnDecision, by: By) -> Results:
 def _may_judge(state: ComplaintState, by: By) -> Iterator[No]:
     """An appeal is decided by the level above, and by somebody new (WIN-3.4.3)."""
     yield from only(by, state.rules.next_level, "admin")
-    before = (f.decided_by for f in state.findings)
-    yield from not_by(by, state.answered_by, state.investigator, *before)
+    yield from not_by(by, *_decided_before(state))
     yield from not_before(state.appealed_at, by, "the appeal")
 
 

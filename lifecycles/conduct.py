@@ -28,7 +28,7 @@ from lifecycles.conduct_stages import (
 )
 from lifecycles.decisions import By, No, Rejected
 from schemas.approvals import DecideApproval, DelegateApproval, WithdrawApproval
-from schemas.base import Command
+from schemas.base import SYSTEM, Command
 from schemas.case import HandOverCase, RequestAnswered, TakeCase
 from schemas.conduct import (
     ConcludeInvestigation,
@@ -105,7 +105,7 @@ def _guarded(decider: Decider) -> Decider:
 
 def _no_say(state: ConductState, c: Command, by: By) -> Iterator[No]:
     actor = by.actor
-    if actor.role == "system":
+    if actor == SYSTEM:
         return
     above = superior(state)
     if state.staff and approvals.same(actor.subject, state.staff):
@@ -116,7 +116,7 @@ def _no_say(state: ConductState, c: Command, by: By) -> Iterator[No]:
 
 
 def hand_over(state: ConductState, c: HandOverCase, by: By) -> Results:
-    if c.to.kind == "person" and approvals.among(c.to.id, barred(state)):
+    if approvals.among(c.to.id, barred(state)):
         yield No("This person can't have the file: hand it to somebody else.")
     yield from casework.hand_over(state, c, by)
 

@@ -11,7 +11,7 @@ from lifecycles.casework import BEGINNING, owner_of, unit
 from lifecycles.conduct_evolve import Results, in_turn
 from lifecycles.conduct_stages import barred, count_of, expires_at, founded, wronged
 from lifecycles.decisions import By, No
-from schemas.base import Code
+from schemas.base import SYSTEM, Code
 from schemas.case import OwnerChanged
 from schemas.commitments import CommitmentEvents, CommitmentStarted
 from schemas.conduct import (
@@ -44,7 +44,7 @@ _SKEW = timedelta(days=1)
 
 
 def record_finding(state: ConductState, c: RecordFinding, by: By) -> Results:
-    if by.actor.role != "system":
+    if by.actor != SYSTEM:
         yield No("A finding comes from its complaint: decide it there (WAT-3.2a).")
     wrong = list(_wrong(state, c, by))
     yield from wrong
@@ -158,7 +158,7 @@ def _follows(_: RecordFinding, finding: str, state: ConductState, by: By) -> Res
 def _owner_free(state: ConductState, by: By) -> Results:
     """Somebody to whom the person turns out to report cannot keep the file."""
     owner = owner_of(state)
-    if owner and owner.kind == "person" and among(owner.id, barred(state)):
+    if owner and owner != unit(state) and among(owner.id, barred(state)):
         yield OwnerChanged(at=by.at, owner=unit(state), reason="part_of_the_case")
 
 

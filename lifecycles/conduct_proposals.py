@@ -5,6 +5,7 @@ from functools import partial
 
 from lifecycles import approvals
 from lifecycles.conduct_evolve import Results, in_turn
+from lifecycles.conduct_findings import JUDGES
 from lifecycles.conduct_stages import (
     REASSIGNMENT,
     barred,
@@ -95,6 +96,8 @@ def record_reply(state: ConductState, c: RecordReply, by: By) -> Results:
         return
     if p.reply is not None:
         yield No("There is a reply already; add to its evidence instead.")
+    if not approvals.same(by.actor.subject, state.staff or "") and by.actor.role not in JUDGES:
+        yield No(f"It is for the person, or for one of these roles: {', '.join(JUDGES)}.")
     if by.at > p.reply_until:
         yield No("The time to reply is over.")
     if by.at < p.reply_until - state.rules.reply_within:

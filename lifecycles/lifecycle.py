@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycles import complaint, conduct, repair, satisfaction
+from lifecycles import arrears, complaint, conduct, premises, repair, satisfaction
 from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
-from schemas.base import SYSTEM, Command, Event
+from schemas.arrears import ArrearsCommand, ArrearsEvent
+from schemas.base import SYSTEM, CaseCommand, Command, Event
 from schemas.complaint import ComplaintCommand, ComplaintEvent
 from schemas.conduct import ConductCommand, ConductEvent
 from schemas.envelope import (
@@ -27,6 +28,7 @@ from schemas.envelope import (
     RecordAnswer,
 )
 from schemas.policy import Policy
+from schemas.premises import PremisesCommand, PremisesEvent
 from schemas.repair import RepairCommand, RepairEvent
 from schemas.satisfaction import SatisfactionCommand, SatisfactionEvent
 
@@ -70,6 +72,9 @@ class Lifecycle:
             raise Rejected(
                 (f"{envelope.body.type} is the clock's or the case's own: do not send it.",)
             )
+        if isinstance(envelope.body, CaseCommand) and envelope.actor != SYSTEM:
+            name = type(envelope.body).__name__
+            raise Rejected((f"{name} is what one case asks of another: do not send it.",))
         return envelope
 
     def event(self, raw: object) -> Event:
@@ -146,6 +151,18 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
         conduct,
         TypeAdapter(CommandEnvelope[ConductCommand]),
         TypeAdapter(ConductEvent),
+    ),
+    "arrears": _of(
+        "arrears",
+        arrears,
+        TypeAdapter(CommandEnvelope[ArrearsCommand]),
+        TypeAdapter(ArrearsEvent),
+    ),
+    "premises": _of(
+        "premises",
+        premises,
+        TypeAdapter(CommandEnvelope[PremisesCommand]),
+        TypeAdapter(PremisesEvent),
     ),
     "satisfaction": _of(
         "satisfaction",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.approvals import (
+    ApprovalDelegated,
     ApprovalEscalated,
     ApprovalGranted,
     ApprovalLapsed,
@@ -70,6 +71,9 @@ def approved(s: AnyCase, e: Any, next_level: Role | Subject) -> Iterator[Message
         case ApprovalRequested():
             due = next((c.due for c in s.commitments if c.id == e.commitment), None)
             yield role(s, e.role, "approval_requested", approval=e.approval, due=time(due))
+        case ApprovalDelegated():
+            until = time(e.until)
+            yield message(s, "staff", e.to, "approval_delegated", approval=e.approval, until=until)
         case ApprovalEscalated():
             yield role(s, e.to, "approval_requested", approval=e.approval)
         case ApprovalGranted():

@@ -157,6 +157,7 @@ def report(state: RepairState, c: ReportRepair, by: By) -> Results:
         priority=c.priority,
         source=c.source,
         owner=Owner(kind="person", id=by.actor.subject) if taken else unit(state),
+        premises=c.premises,
     )
     facts = Scope(terms.network, c.severity, c.category, c.channel)
     yield from promises.begin(state, "reported", by, facts, priority=c.priority, once=True)

@@ -6,6 +6,7 @@ from typing import Any, assert_never
 from lifecycles import casework
 from lifecycles.casework import ask, owned
 from lifecycles.changes import changed
+from lifecycles.presence import places, registered
 from schemas.base import Owner, Ownership
 from schemas.case import SharedEvents
 from schemas.envelope import Json, SatisfactionAnswer
@@ -74,7 +75,8 @@ def evolve(state: RepairState, event: RepairEvents | SharedEvents) -> RepairStat
     """The state after `event`."""
     if isinstance(event, SharedEvents):
         return casework.evolve(state, event)
-    return changed(state, **_update(state, event))
+    after = changed(state, **_update(state, event))
+    return registered(state, after, outage=after.network)
 
 
 def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
@@ -93,6 +95,8 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
                 "party": e.party,
                 "priority": e.priority,
                 "source": e.source,
+                "premises": e.premises,
+                "places": places(e.premises),
                 "owners": (Ownership(owner=e.owner, since=e.at),),
                 "follow_ups": (FollowUp(party=e.party),) if e.party else (),
                 "guard_needed": terms.guard,
@@ -277,16 +281,27 @@ def _update(s: RepairState, e: RepairEvents) -> dict[str, Any]:
             return {**ask(s, e.case, release), **linked}
         case ReportAdopted():
             parties = e.parties if e.how == "merge" else ()
-            taken = Adopted(case=e.case, how=e.how, reported_at=e.reported_at, parties=parties)
+            taken = Adopted(
+                case=e.case,
+                how=e.how,
+                reported_at=e.reported_at,
+                parties=parties,
+                premises=e.premises,
+            )
             known = [f.party for f in s.follow_ups]
             more = [p for p in dict.fromkeys(parties) if p not in known]
             return {
                 "adopted": (*s.adopted, taken),
+                "places": places(*s.places, *e.premises),
                 "follow_ups": (*s.follow_ups, *(FollowUp(party=p) for p in more)),
             }
         case ReportReleased():
             rest = tuple(a for a in s.adopted if a.case != e.case)
-            return {"adopted": rest, "follow_ups": staying(s, rest)}
+            return {
+                "adopted": rest,
+                "places": places(s.premises, *(p for a in rest for p in a.premises)),
+                "follow_ups": staying(s, rest),
+            }
         case LinkedCaseTold():
             told = RecordFaultCleared(fault=s.case_id, cleared_at=e.cleared_at)
             rest = tuple(a for a in s.adopted if a.case != e.case)
@@ -356,5 +371,6 @@ def _adoption(s: RepairState, how: str) -> Json:
             "how": how,
             "reported_at": min(at for at in clocks if at is not None),
             "parties": [f.party for f in s.follow_ups],
+            "premises": s.places if how == "merge" else (),
         }
     ).model_dump(mode="json")

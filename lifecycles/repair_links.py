@@ -79,7 +79,12 @@ def adopt_report(state: RepairState, c: AdoptReport, by: By) -> Results:
     if c.reported_at < BEGINNING:
         return
     yield ReportAdopted(
-        at=by.at, case=c.case, how=c.how, reported_at=c.reported_at, parties=c.parties
+        at=by.at,
+        case=c.case,
+        how=c.how,
+        reported_at=c.reported_at,
+        parties=c.parties,
+        premises=c.premises,
     )
     if state.reported_at and c.reported_at < state.reported_at:
         yield from promises.backdate(state, "reported", by, c.reported_at)

@@ -1,9 +1,10 @@
-"""Satisfaction (满意度): the organisation's one register of samples, months and years.
+"""Satisfaction (满意度): the organisation's one register of samples, months, years and checks.
 
 AtRest ⇄ Awaiting. The figures come in counted. The lowest department of a year gets a yellow card
 (黄牌) and a deadline to improve; lowest twice running, the removal of its head is proposed, which
-somebody must approve (GAS-3.4). While nothing is awaited the case rests, and its workflow has ended
-until the next command.
+somebody must approve (GAS-3.4). Each month the departments are to check themselves, and the company
+checks them (GAS-3.1). While nothing is awaited the case rests, and its workflow has ended until the
+next command.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lifecycles import approvals, casework
+from lifecycles import satisfaction_checks as checks
 from lifecycles import satisfaction_figures as figures
 from lifecycles import satisfaction_ranking as ranking
 from lifecycles.calendars import local
 from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No, Rejected
-from lifecycles.satisfaction_evolve import MONTHS_KEPT, Events, evolve
+from lifecycles.satisfaction_evolve import MONTHS_KEPT, Events, after, evolve
 from lifecycles.satisfaction_messages import effects
 from lifecycles.satisfaction_ranking import may_record, opened
 from schemas.approvals import (
@@ -29,9 +31,11 @@ from schemas.case import HandOverCase, RequestAnswered, TakeCase
 from schemas.envelope import CaseSummary, CommandEnvelope, DeadlinePassed, RecordAnswer
 from schemas.policy import Policy
 from schemas.satisfaction import (
+    ComplaintsCollated,
     DrawSample,
     MonthReported,
     RankYear,
+    RecordCheck,
     RecordImprovement,
     ReportMonth,
     SampleDrawn,
@@ -63,6 +67,7 @@ ALLOWED: Mapping[str, tuple[Stage, ...]] = {
     "ReportMonth": (S.UNOPENED, *OPENED),
     "RankYear": (S.UNOPENED, *OPENED),
     "RecordImprovement": (S.AWAITING,),
+    "RecordCheck": OPENED,
     "TakeCase": OPENED,
     "HandOverCase": OPENED,
     "DecideApproval": (S.AWAITING,),
@@ -140,7 +145,9 @@ def draw_sample(state: SatisfactionState, c: DrawSample, by: By) -> Results:
 
 
 def report_month(state: SatisfactionState, c: ReportMonth, by: By) -> Results:
-    wrong = [*may_record(by, "system"), *map(No, figures.faults(c.tallies))]
+    complaints = c.complaints or ()
+    faults = (*figures.faults(c.tallies), *figures.collation_faults(complaints))
+    wrong = [*may_record(by, "system"), *map(No, faults)]
     if f"{local(state.policy.calendar, by.at):%Y-%m}" <= c.month:
         wrong.append(No(f"The month {c.month} is not over yet."))
     if len(state.months) == MONTHS_KEPT and c.month < state.months[0].month:
@@ -149,10 +156,20 @@ def report_month(state: SatisfactionState, c: ReportMonth, by: By) -> Results:
         yield from wrong
         return
     departments = figures.measured(c.tallies, state.rules.target)
-    if any(m.month == c.month and m.departments == departments for m in state.months):
+    collated = tuple(sorted(complaints, key=lambda k: (k.category, k.department or "")))
+    known = next((m for m in state.months if m.month == c.month), None)
+    before = next((m for m in state.collated if m.month == c.month), None)
+    events: list[Events] = []
+    if known is None or known.departments != departments:
+        events.append(MonthReported(at=by.at, month=c.month, departments=departments))
+    if c.complaints is not None and (before is None or before.complaints != collated):
+        events.append(ComplaintsCollated(at=by.at, month=c.month, complaints=collated))
+    if not events:
         return
-    yield from opened(state, by)
-    yield MonthReported(at=by.at, month=c.month, departments=departments)
+    events = [*opened(state, by), *events]
+    yield from events
+    if known is None:
+        yield from checks.fall_due(after(state, events), c, by)
 
 
 def passed(state: SatisfactionState, _: DeadlinePassed, by: By) -> Results:
@@ -203,6 +220,7 @@ DECIDERS: Mapping[type[Command], Callable[[SatisfactionState, Any, By], Results]
     ReportMonth: report_month,
     RankYear: ranking.rank_year,
     RecordImprovement: ranking.record_improvement,
+    RecordCheck: checks.record_check,
     TakeCase: casework.take_case,
     HandOverCase: casework.hand_over,
     DecideApproval: ranking.decide_approval,

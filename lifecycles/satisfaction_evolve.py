@@ -10,17 +10,25 @@ from schemas.base import Ownership
 from schemas.case import SharedEvents
 from schemas.satisfaction import (
     Card,
+    Check,
+    CheckDrawn,
+    CheckPeriod,
+    CheckRecorded,
+    CompanyCheckDue,
+    ComplaintsCollated,
     HeadRemovalProposed,
     HeadRemovalRejected,
     HeadRemoved,
     ImprovementRecorded,
     Measured,
+    Month,
     MonthReported,
     RegisterOpened,
     Removal,
     SampleDrawn,
     SatisfactionEvents,
     SatisfactionState,
+    SelfCheckDue,
     Stage,
     YearRanked,
     YearResult,
@@ -40,7 +48,8 @@ def evolve(state: SatisfactionState, event: Events) -> SatisfactionState:
             after = changed(after, removals=left)
     else:
         after = changed(state, **_update(state, event))
-    awaited = after.cards or any(a.state == "requested" for a in after.approvals)
+    # Cards and approvals have promises of their own; so have the checks that are due.
+    awaited = any(c.outstanding for c in after.commitments)
     return changed(after, stage=Stage.AWAITING if awaited else Stage.AT_REST)
 
 
@@ -52,7 +61,19 @@ def _update(s: SatisfactionState, e: SatisfactionEvents) -> dict[str, Any]:
             return {"sample": e}
         case MonthReported():
             months = {m.month: m for m in (*s.months, e)}
-            return {"months": tuple(months[m] for m in sorted(months)[-MONTHS_KEPT:])}
+            kept = tuple(months[m] for m in sorted(months)[-MONTHS_KEPT:])
+            return {"months": kept, **_forget_checks(s, e.month)}
+        case ComplaintsCollated():
+            collated = {m.month: m for m in (*s.collated, e)}
+            return {"collated": tuple(collated[m] for m in sorted(collated)[-MONTHS_KEPT:])}
+        case SelfCheckDue():
+            return _due(s, made(Check, department=e.department, kind="self", period=e.month), e)
+        case CompanyCheckDue():
+            return _due(s, made(Check, department=e.department, kind="company", period=e.period), e)
+        case CheckDrawn():
+            return {}
+        case CheckRecorded():
+            return {"checks": _recorded(s, e)}
         case YearRanked():
             every: list[Measured] = sorted((*e.ranking, *e.unranked), key=lambda m: m.department)
             result = made(YearResult, year=e.year, departments=tuple(every), lowest=e.lowest)
@@ -70,6 +91,56 @@ def _update(s: SatisfactionState, e: SatisfactionEvents) -> dict[str, Any]:
             return {"removals": tuple(r for r in s.removals if (r.department, r.year) != over)}
         case _:
             assert_never(e)
+
+
+def _due(s: SatisfactionState, check: Check, e: SelfCheckDue | CompanyCheckDue) -> dict[str, Any]:
+    due = changed(check, commitment=e.commitment)
+    return {"checks": (*s.checks, due), "checks_due": s.checks_due + 1}
+
+
+def _recorded(s: SatisfactionState, e: CheckRecorded) -> tuple[Check, ...]:
+    done: dict[str, Any] = {
+        "checked_by": e.checked_by,
+        "evidence": e.evidence,
+        "findings": e.findings,
+    }
+    new = made(Check, department=e.department, kind=e.kind, period=e.period, **done)
+    key = (new.department, new.kind, new.period)
+    known = {(c.department, c.kind, c.period): c for c in s.checks}
+    known[key] = changed(known.get(key, new), **done)
+    return tuple(known.values())
+
+
+def _forget_checks(s: SatisfactionState, month: Month) -> dict[str, Any]:
+    """The register goes on for ever: it forgets promises of checks that ended, and old checks."""
+    outstanding = {c.id for c in s.commitments if c.outstanding}
+    over = {c.commitment for c in s.checks} - outstanding
+    latest = max(month, s.months[-1].month if s.months else month)
+    oldest = _months_before(latest, MONTHS_KEPT - 1)
+    return {
+        "commitments": tuple(c for c in s.commitments if c.id not in over),
+        "checks": tuple(
+            c for c in s.checks if last_month(c.period) >= oldest or c.commitment in outstanding
+        ),
+    }
+
+
+def last_month(period: CheckPeriod) -> Month:
+    """The month with which a period ends: itself, or the last of a quarter."""
+    year, _, number = period.partition("-")
+    return f"{year}-{3 * int(number[1:]):02}" if number.startswith("Q") else period
+
+
+def oldest_month(state: SatisfactionState) -> Month:
+    """The first of the 24 months up to the latest one that was reported."""
+    if not state.months:
+        return "0000-01"
+    return _months_before(state.months[-1].month, MONTHS_KEPT - 1)
+
+
+def _months_before(month: Month, count: int) -> Month:
+    months = int(month[:4]) * 12 + int(month[5:]) - 1 - count
+    return f"{months // 12:04}-{months % 12 + 1:02}"
 
 
 def after(state: SatisfactionState, events: Iterable[Events]) -> SatisfactionState:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from schemas.base import CaseId, Subject
-from schemas.satisfaction import Measured, Tally
+from schemas.satisfaction import ComplaintCounts, Measured, Tally
 
 MOST_DRAWN = 2_000
 """More calls of one day no office makes, and no append could hold."""
@@ -41,6 +41,20 @@ def faults(tallies: Sequence[Tally]) -> Iterator[str]:
                 f"{t.department}: of those asked some answered, of those some were satisfied;"
                 " correct the counts."
             )
+
+
+def collation_faults(complaints: Sequence[ComplaintCounts]) -> Iterator[str]:
+    """What contradicts itself in a month's complaints."""
+    pairs = [(c.category, c.department) for c in complaints]
+    for category, department in sorted(
+        {pair for pair in pairs if pairs.count(pair) > 1}, key=lambda p: (p[0], p[1] or "")
+    ):
+        where = department or "no department"
+        yield f"Complaints of {category}, {where}, stand there more than once; give each once."
+    for c in complaints:
+        if c.in_time + c.late != c.upheld + c.partly_upheld + c.not_upheld:
+            where = f"{c.category}, {c.department or 'no department'}"
+            yield f"Complaints of {where}: each answered one has one outcome; correct the counts."
 
 
 def measured(tallies: Iterable[Tally], target: int) -> tuple[Measured, ...]:

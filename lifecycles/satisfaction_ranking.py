@@ -78,7 +78,7 @@ def rank_year(state: SatisfactionState, c: RankYear, by: By) -> Results:
 
 
 def _give_card(state: SatisfactionState, department: str, year: int, by: By) -> Iterator[Events]:
-    (terms,) = state.rules.commitments
+    (terms,) = (t for t in state.rules.commitments if t.starts == "carded")
     clock = promises.timing(state)
     started = commitments.start(terms, clock, state.commitments, by.at, by.at)
     yield YellowCardGiven(at=by.at, department=department, year=year, commitment=started.commitment)

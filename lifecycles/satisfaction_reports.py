@@ -14,7 +14,14 @@ from lifecycles.calendars import local, start_of_day
 from schemas.base import SYSTEM
 from schemas.calendar import Calendar
 from schemas.envelope import CommandEnvelope
-from schemas.satisfaction import DrawSample, RankYear, ReportMonth, Tally, What
+from schemas.satisfaction import (
+    Counted,
+    DrawSample,
+    RankYear,
+    ReportMonth,
+    Tally,
+    What,
+)
 
 
 class Period(NamedTuple):
@@ -55,13 +62,16 @@ def sample(period: Period, population: Iterable[str], seed: str) -> CommandEnvel
     )
 
 
-def month(period: Period, tallies: Iterable[Tally]) -> CommandEnvelope[ReportMonth]:
-    """A month's figures. The id names them too: late answers are another command, a repeat is not.
+def month(period: Period, counted: Counted, seed: str) -> CommandEnvelope[ReportMonth]:
+    """A month's figures; the id names all of it, so that late answers are another command.
 
+    With another seed it is another command too, but of a known month nothing is drawn again.
     Raises pydantic's ValidationError for too many departments.
     """
     name = f"{period.first:%Y-%m}"
-    body = ReportMonth(month=name, tallies=tuple(tallies))
+    body = ReportMonth(
+        month=name, tallies=counted.tallies, complaints=counted.complaints, seed=seed
+    )
     id = f"satisfaction/month/{name}/{_content(body)}"
     return CommandEnvelope[ReportMonth](id=id, actor=SYSTEM, body=body)
 

@@ -171,6 +171,9 @@ class Stop(Value):
     seal: Reference
     reading: int
     permitted: bool
+    reopened_at: UtcTime | None = None
+    """When the customer opened it himself (WAT-C4a)."""
+    restored_at: UtcTime | None = None
 
 
 # Commands
@@ -869,6 +872,9 @@ class ArrearsState(CaseState[Stage]):
     reconnect: bool = False
     """What supply was stopped for was paid, but something else is owed by now."""
     restored_at: datetime | None = None
+    seal_removed: Reference | None = None
+    failed_reconnections: tuple[Reference, ...] = ()
+    """What shows each of them."""
     write_off: Code | None = None
     """Why giving up the debt is asked for."""
     incidents: int = 0

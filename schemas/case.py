@@ -16,6 +16,7 @@ from schemas.base import (
     Organisation,
     Owner,
     Ownership,
+    Reference,
     Value,
 )
 from schemas.commitments import Commitment, CommitmentEvents
@@ -79,6 +80,10 @@ class CaseState(Value, Generic[AnyStage]):
     requests: tuple[CaseRequest, ...] = ()
     """Asked of other cases and not yet answered."""
     asked: int = 0
+    places: tuple[Reference, ...] = ()
+    """The premises that it registers with, as long as it is open (see lifecycles/presence.py)."""
+    presence: int = 0
+    """How often it told any of them whether it is open: the revision of the last word."""
 
     @property
     def rules(self) -> CaseRules:

@@ -1,6 +1,6 @@
 """Complaint (投诉): what may be asked of a case, what can happen to it, its state."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from schemas.approvals import ApprovalCommands, ApprovalEvents
 from schemas.base import (
+    CaseCommand,
     CaseId,
     Code,
     Command,
@@ -18,6 +19,7 @@ from schemas.base import (
     Subject,
     UtcTime,
     Value,
+    nothing,
 )
 from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import DeadlinePassed, RecordAnswer
@@ -82,6 +84,12 @@ class AppealFinding(Value):
     cause: Cause = "carelessness"
 
 
+MOST_ACCUSED = 50
+"""So many fit into whatever one case is told of another."""
+
+Concerned = Annotated[tuple[Accused, ...], Field(max_length=MOST_ACCUSED)]
+
+
 # Commands
 
 
@@ -93,7 +101,7 @@ class RegisterComplaint(Command):
     about: Literal["staff", "case", "place", "service"]
     category: Code
     district: Code
-    accused: tuple[Accused, ...] = ()
+    accused: Concerned = ()
     """Needed where it is about staff."""
     about_case: CaseId | None = None
     """Needed where it is about a case."""
@@ -109,6 +117,8 @@ class RegisterComplaint(Command):
     text: Reference | None = None
     """Where the complaint itself is kept (KUN-6.1.16): a letter's, a recording's number."""
     priority: bool = False
+    premises: Reference | None = Field(default=None, exclude_if=nothing)
+    """Where the complainant is supplied, as arrears know the place: no stop there meanwhile."""
 
 
 class ScreenComplaint(Command):
@@ -117,7 +127,7 @@ class ScreenComplaint(Command):
     type: Literal["ScreenComplaint"] = "ScreenComplaint"
     category: Code
     gravity: Gravity
-    accused: tuple[Accused, ...] = ()
+    accused: Concerned = ()
     """Those found to be concerned beside whom the complainant named."""
 
 
@@ -319,7 +329,7 @@ class MergeRepeat(Command):
     case: CaseId
 
 
-class AdoptComplaint(Command):
+class AdoptComplaint(CaseCommand):
     """Another complaint asks this one to take it in as a repeat."""
 
     type: Literal["AdoptComplaint"] = "AdoptComplaint"
@@ -327,6 +337,8 @@ class AdoptComplaint(Command):
     registered_at: UtcTime
     party: PartyId | None = None
     accused: tuple[Accused, ...] = ()
+    premises: tuple[Reference, ...] = Field(default=(), exclude_if=nothing)
+    """Where it is: it stays open there in this one."""
 
 
 ComplaintCommand = Annotated[
@@ -391,6 +403,7 @@ class ComplaintRegistered(Event):
     text: Reference | None
     priority: bool
     owner: Owner
+    premises: Reference | None = Field(default=None, exclude_if=nothing)
 
 
 class ComplaintScreened(Event):
@@ -654,6 +667,7 @@ class ComplaintAdopted(Event):
     registered_at: UtcTime
     party: PartyId | None
     accused: tuple[Accused, ...]
+    premises: tuple[Reference, ...] = Field(default=(), exclude_if=nothing)
 
 
 ComplaintEvents = (
@@ -725,6 +739,7 @@ class ComplaintState(CaseState[Stage]):
     accused: tuple[Accused, ...] = ()
     about_case: CaseId | None = None
     place: Reference | None = None
+    premises: Reference | None = None
     party: PartyId | None = None
     anonymous: bool = False
     confidential: bool = False
@@ -733,10 +748,15 @@ class ComplaintState(CaseState[Stage]):
     returns: int = 0
     arbitrated: bool = False
     investigator: Subject | None = None
+    investigating_since: datetime | None = None
+    """Since when this answer is being worked on; not before the redo that asked for it."""
     question: Reference | None = None
     """What the complainant was asked and has not answered."""
+    asked_at: datetime | None = None
     asked_until: datetime | None = None
     """The end of the wait for the complainant's reply."""
+    waited: timedelta = timedelta(0)
+    """How long the complainant was waited for before, whatever the questions were."""
     reply: Reference | None = None
     """The complainant's last reply."""
     extension: Extension | None = None
@@ -753,6 +773,8 @@ class ComplaintState(CaseState[Stage]):
     reviewed: bool = False
     """Whether a supervisor has looked at the dissatisfaction."""
     redo: int = 0
+    redone_at: datetime | None = None
+    """When the last redo was ordered."""
     appeals: int = 0
     appealed_at: datetime | None = None
     appeal_decision: Literal["confirmed", "overturned"] | None = None

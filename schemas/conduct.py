@@ -10,6 +10,7 @@ from pydantic import Field
 
 from schemas.approvals import ApprovalCommands, ApprovalEvents
 from schemas.base import (
+    CaseCommand,
     CaseId,
     Code,
     Command,
@@ -58,7 +59,7 @@ FindingId = Annotated[str, Field(pattern=r"^complaint-[a-z0-9-]{1,60}/[A-Za-z0-9
 """The complaint's case id and the staff number: the same however often it is told."""
 
 
-class RecordFinding(Command):
+class RecordFinding(CaseCommand):
     """A complaint tells of its finding about this person; the highest revision counts.
 
     Told twice, or late after a higher revision, it changes nothing. Opens the file.

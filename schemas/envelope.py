@@ -11,6 +11,7 @@ from schemas.base import (
     Command,
     CommandId,
     Organisation,
+    Reference,
     RuleId,
     Subject,
     UtcTime,
@@ -129,6 +130,37 @@ class SatisfactionAnswer(Value):
     result: Literal["satisfied", "not_satisfied", "unreachable", "no_consent"]
 
 
+class StopSummary(Value):
+    """A closed valve as the stop register shows it (WAT-C4c); times are UTC."""
+
+    account: Reference
+    premises: Reference
+    kind: Literal["temporary", "full"]
+    since: UtcTime
+    crew: Subject
+    permitted: bool
+    valve: Reference
+    seal: Reference
+    reading: int
+    """The meter's, in litres."""
+    reopened_at: UtcTime | None = None
+    """When the customer opened it himself (WAT-C4a)."""
+    restored_at: UtcTime | None = None
+
+
+class PartPaymentSummary(Value):
+    """A payment that covered no whole bill when it came, as the register shows it (WAT-B9)."""
+
+    account: Reference
+    payment: Reference
+    amount: int
+    """In the currency's smallest unit."""
+    currency: str
+    paid_at: UtcTime
+    reversed_at: UtcTime | None = None
+    """When it was taken back."""
+
+
 class CaseSummary(Value):
     """A case as the read models show it; written with the events that made it so."""
 
@@ -151,6 +183,12 @@ class CaseSummary(Value):
     commitments: tuple[CommitmentSummary, ...]
     approvals: tuple[ApprovalSummary, ...] = ()
     answers: tuple[SatisfactionAnswer, ...] = ()
+    premises: tuple[Reference, ...] = ()
+    """Those that it concerns, as cases meet on them: small letters."""
+    stops: tuple[StopSummary, ...] = ()
+    """Every closing of a valve, in order (WAT-C4c)."""
+    part_payments: tuple[PartPaymentSummary, ...] = ()
+    """Those that covered no whole bill, in order (WAT-B9)."""
 
 
 class Decision(Value):

@@ -59,7 +59,14 @@ ConductMilestone = Literal[
     "redress_due",
     "redress_made",
 ]
-SatisfactionMilestone = Literal["carded", "improved"]
+SatisfactionMilestone = Literal[
+    "carded",
+    "improved",
+    "self_check_due",
+    "self_checked",
+    "company_check_due",
+    "company_checked",
+]
 
 ArrearsMilestone = Literal[
     "opened",
@@ -356,7 +363,7 @@ class ConductPolicy(CaseRules):
 
 
 class SatisfactionPolicy(CaseRules):
-    """How satisfaction is measured and what follows from it (CNPC-2.5, GAS-3.4)."""
+    """How satisfaction is measured and what follows (CNPC-2.5, GAS-3.4); who checks (GAS-3.1)."""
 
     milestones: ClassVar[tuple[str, ...]] = get_args(SatisfactionMilestone)
     asks: ClassVar[tuple[str, ...]] = ("head_removal",)
@@ -369,11 +376,28 @@ class SatisfactionPolicy(CaseRules):
     """A department with fewer answers in a year is not ranked."""
     sample: Percent = 10
     """How many of a day's follow-ups are drawn for a call by the office, in percent (KUN-5.3.6)."""
+    next_level: Role = "division_head"
+    """Checks the departments for the company (GAS-3.1); told of a month's complaints (WIN-1.7)."""
 
     def wrong(self) -> list[str]:
         wrong = super().wrong()
-        if [(terms.starts, terms.ends) for terms in self.commitments] != [("carded", "improved")]:
+        promised = [(terms.starts, terms.ends) for terms in self.commitments]
+        if promised.count(("carded", "improved")) != 1:
             wrong.append("commitments must be just one, from carded to improved (GAS-3.4)")
+        checks = [
+            ("self_check_due", "self_checked"),
+            ("company_check_due", "company_checked"),
+        ]
+        if [promised.count(check) for check in checks] not in ([0, 0], [1, 1]):
+            wrong.append(
+                "commitments must be one from self_check_due to self_checked and one from"
+                " company_check_due to company_checked, or neither (GAS-3.1)"
+            )
+        if not {("carded", "improved"), *checks}.issuperset(promised):
+            wrong.append(
+                "commitments must go from carded to improved, from self_check_due to self_checked"
+                " or from company_check_due to company_checked"
+            )
         return wrong
 
 

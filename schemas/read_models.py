@@ -3,7 +3,14 @@
 from typing import Literal
 
 from schemas.base import CaseId, Code, Subject, UtcTime, Value
-from schemas.envelope import ApprovalSummary, CaseSummary, Message, Refusal
+from schemas.envelope import (
+    ApprovalSummary,
+    CaseSummary,
+    Message,
+    PartPaymentSummary,
+    Refusal,
+    StopSummary,
+)
 
 
 class CaseRow(CaseSummary):
@@ -25,6 +32,24 @@ class ApprovalRow(ApprovalSummary):
 
     case_id: CaseId
     case_kind: Code
+    district: Code | None
+
+
+class StopRow(StopSummary):
+    """A line of the stop register (WAT-C4c)."""
+
+    case_id: CaseId
+    number: int
+    """The first, second, … closing of a valve in this case."""
+    district: Code | None
+
+
+class PartPaymentRow(PartPaymentSummary):
+    """A line of the register of part payments (WAT-B9)."""
+
+    case_id: CaseId
+    number: int
+    """The first, second, … part payment of this case."""
     district: Code | None
 
 

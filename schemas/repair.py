@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import (
+    CaseCommand,
     CaseId,
     Code,
     Command,
@@ -18,6 +19,7 @@ from schemas.base import (
     Subject,
     UtcTime,
     Value,
+    nothing,
 )
 from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import DeadlinePassed, RecordAnswer
@@ -69,6 +71,8 @@ class ReportRepair(Command):
     """Registered for special care (CNPC-3.1.9, KUN-2.2.7)."""
     source: Reference | None = None
     """The number under which another register knows it."""
+    premises: Reference | None = Field(default=None, exclude_if=nothing)
+    """Where it is, as arrears know the place: no supply is stopped there meanwhile."""
 
 
 class TriageRepair(Command):
@@ -280,7 +284,7 @@ class LinkToFault(Command):
     fault: CaseId
 
 
-class AdoptReport(Command):
+class AdoptReport(CaseCommand):
     """Another case asks this one to take it in, merged or linked."""
 
     type: Literal["AdoptReport"] = "AdoptReport"
@@ -288,16 +292,18 @@ class AdoptReport(Command):
     how: Literal["merge", "link"]
     reported_at: UtcTime
     parties: tuple[PartyId, ...] = ()
+    premises: tuple[Reference, ...] = Field(default=(), exclude_if=nothing)
+    """Where a merged one is: it stays open there in this one."""
 
 
-class ReleaseReport(Command):
+class ReleaseReport(CaseCommand):
     """A case that was taken in goes its own way again."""
 
     type: Literal["ReleaseReport"] = "ReleaseReport"
     case: CaseId
 
 
-class RecordFaultCleared(Command):
+class RecordFaultCleared(CaseCommand):
     """The network fault that caused this one is repaired."""
 
     type: Literal["RecordFaultCleared"] = "RecordFaultCleared"
@@ -418,6 +424,7 @@ class RepairReported(Event):
     priority: bool
     source: Reference | None
     owner: Owner
+    premises: Reference | None = Field(default=None, exclude_if=nothing)
 
 
 class RepairTriaged(Event):
@@ -708,6 +715,7 @@ class ReportAdopted(Event):
     how: Literal["merge", "link"]
     reported_at: UtcTime
     parties: tuple[PartyId, ...]
+    premises: tuple[Reference, ...] = Field(default=(), exclude_if=nothing)
 
 
 class ReportReleased(Event):
@@ -872,6 +880,8 @@ class Adopted(Value):
     reported_at: UtcTime
     parties: tuple[PartyId, ...]
     """Customers of a merged case, who are called here; a linked one calls its own."""
+    premises: tuple[Reference, ...] = ()
+    """Where a merged case is."""
 
 
 class RepairState(CaseState[Stage]):
@@ -888,6 +898,7 @@ class RepairState(CaseState[Stage]):
     asset: Reference | None = None
     party: PartyId | None = None
     source: Reference | None = None
+    premises: Reference | None = None
     follow_ups: tuple[FollowUp, ...] = ()
     crew: Subject | None = None
     dispatched_at: datetime | None = None

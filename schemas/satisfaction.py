@@ -1,4 +1,4 @@
-"""Satisfaction (满意度): samples, monthly figures, ranking; one register per organisation."""
+"""Satisfaction (满意度): samples, months, ranking, checks; one register per organisation."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,7 @@ from schemas.base import (
     Subject,
     UtcTime,
     Value,
+    nothing,
 )
 from schemas.case import CaseState, HandOverCase, SharedEvents, TakeCase
 from schemas.envelope import DeadlinePassed, Json, RecordAnswer
@@ -31,6 +32,11 @@ def register_of(organisation: Organisation) -> CaseId:
 
 
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+Quarter = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-Q[1-4]$")]
+CheckPeriod = Month | Quarter
+CheckKind = Literal["self", "company"]
+"""A department checks itself; or the company checks it (GAS-3.1)."""
+Seed = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Year = Annotated[int, Field(ge=1970, le=9999)]
 What = Literal["sample", "month", "year"]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -44,7 +50,7 @@ class Stage(StrEnum):
     UNOPENED = "Unopened"
     AT_REST = "AtRest"
     AWAITING = "Awaiting"
-    """A department must improve, or an approval is asked for."""
+    """A department must improve or be checked, or an approval is asked for."""
 
 
 class Tally(Value):
@@ -71,6 +77,47 @@ class Measured(Tally):
     """Whether the rate reaches the policy's target (CNPC-2.5)."""
 
 
+class ComplaintCounts(Value):
+    """What a month's complaints of one category came to in one department (WIN-1.7)."""
+
+    category: Code
+    department: Subject | None
+    """None: not handed over to any yet."""
+    registered: Count
+    """In the month."""
+    in_time: Count
+    """Those that got their first answer in the month, before its promise was broken."""
+    late: Count
+    """Those that got it in the month, after that."""
+    open: Count
+    """Those that waited for an answer, a better one or the level above when the month was over."""
+    upheld: Count
+    """The outcomes of those that were answered: together they are as many."""
+    partly_upheld: Count
+    not_upheld: Count
+    appealed: Count
+    """Appeals in the month (WIN-3.4.3), whenever the complaint was registered."""
+    overturned: Count
+    """Appeals on which the level above decided otherwise in the month."""
+
+
+Collation = Annotated[tuple[ComplaintCounts, ...], Field(max_length=1000)]
+"""By category and department, each pair once; so many at most, as with tallies."""
+
+
+def _uncounted(complaints: Collation | None) -> bool:
+    """Stays out of the command's bytes, as before there was such a thing; no complaints do not."""
+    return complaints is None
+
+
+class Counted(Value):
+    """All that a month's report counts in the log."""
+
+    tallies: tuple[Tally, ...]
+    complaints: tuple[ComplaintCounts, ...] | None = None
+    """None: not asked for."""
+
+
 # Commands
 
 
@@ -82,7 +129,7 @@ class DrawSample(Command):
     until: UtcTime
     population: Annotated[tuple[CaseId, ...], Field(max_length=10_000)]
     """The cases whose follow-up became due in that time."""
-    seed: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    seed: Seed
 
 
 class ReportMonth(Command):
@@ -91,6 +138,10 @@ class ReportMonth(Command):
     type: Literal["ReportMonth"] = "ReportMonth"
     month: Month
     tallies: Tallies
+    complaints: Collation | None = Field(default=None, exclude_if=_uncounted)
+    """The month's complaints (WIN-1.7); None where nobody counted them."""
+    seed: Seed | None = Field(default=None, exclude_if=nothing)
+    """To draw the department that the company checks unannounced (GAS-3.1); None: none is drawn."""
 
 
 class RankYear(Command):
@@ -109,11 +160,25 @@ class RecordImprovement(Command):
     evidence: Reference
 
 
+class RecordCheck(Command):
+    """A department has checked itself, or the company has checked it (GAS-3.1)."""
+
+    type: Literal["RecordCheck"] = "RecordCheck"
+    department: Subject
+    kind: CheckKind
+    period: CheckPeriod
+    """A month, or for the company's quarterly check a quarter: "2026-Q2"."""
+    evidence: Reference
+    findings: Annotated[tuple[Code, ...], Field(max_length=50)] = ()
+    """What was found wanting."""
+
+
 SatisfactionCommand = Annotated[
     DrawSample
     | ReportMonth
     | RankYear
     | RecordImprovement
+    | RecordCheck
     | TakeCase
     | HandOverCase
     | ApprovalCommands
@@ -154,6 +219,56 @@ class MonthReported(Event):
     type: Literal["MonthReported"] = "MonthReported"
     month: Month
     departments: tuple[Measured, ...]
+
+
+class ComplaintsCollated(Event):
+    """A month's complaints by category and department, fed back to improve (WIN-1.7)."""
+
+    type: Literal["ComplaintsCollated"] = "ComplaintsCollated"
+    month: Month
+    complaints: tuple[ComplaintCounts, ...]
+
+
+class SelfCheckDue(Event):
+    """A department is to check itself for a month (GAS-3.1)."""
+
+    type: Literal["SelfCheckDue"] = "SelfCheckDue"
+    department: Subject
+    month: Month
+    commitment: Code
+
+
+class CheckDrawn(Event):
+    """Whom the company checks unannounced was drawn: the smallest SHA-256(seed/department)."""
+
+    type: Literal["CheckDrawn"] = "CheckDrawn"
+    month: Month
+    seed: str
+    departments: tuple[Subject, ...]
+    """From which it was drawn."""
+    drawn: Subject
+
+
+class CompanyCheckDue(Event):
+    """The company is to check a department: each quarter, and whichever is drawn (GAS-3.1)."""
+
+    type: Literal["CompanyCheckDue"] = "CompanyCheckDue"
+    department: Subject
+    period: CheckPeriod
+    """A quarter; the month, where the department was drawn."""
+    commitment: Code
+
+
+class CheckRecorded(Event):
+    """A department has checked itself, or the company has checked it (GAS-3.1)."""
+
+    type: Literal["CheckRecorded"] = "CheckRecorded"
+    department: Subject
+    kind: CheckKind
+    period: CheckPeriod
+    evidence: Reference
+    findings: tuple[Code, ...]
+    checked_by: Subject
 
 
 class YearRanked(Event):
@@ -214,6 +329,11 @@ SatisfactionEvents = (
     RegisterOpened
     | SampleDrawn
     | MonthReported
+    | ComplaintsCollated
+    | SelfCheckDue
+    | CheckDrawn
+    | CompanyCheckDue
+    | CheckRecorded
     | YearRanked
     | YellowCardGiven
     | ImprovementRecorded
@@ -246,6 +366,19 @@ class Card(Value):
     commitment: Code
 
 
+class Check(Value):
+    """A check that is due or done; its deadline, if it ever had one, is the commitment."""
+
+    department: Subject
+    kind: CheckKind
+    period: CheckPeriod
+    commitment: Code | None = None
+    checked_by: Subject | None = None
+    """None until it is recorded."""
+    evidence: Reference | None = None
+    findings: tuple[Code, ...] = ()
+
+
 class Removal(Value):
     """A proposed removal and the approval that it waits for."""
 
@@ -263,6 +396,12 @@ class SatisfactionState(CaseState[Stage]):
     """The latest."""
     months: tuple[MonthReported, ...] = ()
     """The last report of each of the latest 24 months."""
+    collated: tuple[ComplaintsCollated, ...] = ()
+    """The last collation of each of the latest 24 months."""
+    checks: tuple[Check, ...] = ()
+    """Those of the latest 24 months, and older ones that are still due."""
+    checks_due: int = 0
+    """How many ever fell due: their promises are numbered by it."""
     years: tuple[YearResult, ...] = ()
     cards: tuple[Card, ...] = ()
     removals: tuple[Removal, ...] = ()
@@ -295,6 +434,8 @@ class Stretch(Value):
     organisation: Organisation
     since: UtcTime
     until: UtcTime
+    complaints: bool = False
+    """Whether the complaints of that time are to be collated too."""
 
 
 class Entry(Value):

@@ -550,6 +550,22 @@ async def test_an_informant_is_shown_to_the_roles_that_they_are_sealed_to_alone(
     assert [note["text"] for note in shown["notes"]] == ["ring Ouyang at night"]
 
 
+async def test_an_informant_whom_the_vault_knows_is_sealed_already_or_refused(cli: Cli) -> None:
+    informed = (*COMPLAINT[:-4], "--confidential", "--party")
+    open_party = (await reported(cli))["party_id"]
+    refused = await cli(*informed, open_party, "--json")
+    assert refused.exit_code == 1
+    (reason,) = json.loads(refused.stdout)["reasons"]
+    assert reason.startswith("An informant's identity is sealed")
+    sealed = ("--confidential", "--seal-to", "conduct_officer")
+    party = read(await cli(*COMPLAINT, *sealed, "--json"))["party_id"]
+    again = read(await cli(*informed, party, "--role", "conduct_officer", "--json"))
+    assert again["party_id"] == party
+    unread = await cli(*informed, party, "--seal-to", "supervisor", "--json")
+    assert unread.exit_code == 2
+    assert json.loads(unread.stdout)["reasons"][0].startswith("--seal-to: ")
+
+
 async def test_an_anonymous_complaint_has_nobody_in_the_vault(cli: Cli) -> None:
     opened = read(await cli(*COMPLAINT[:-4], "--anonymous", "--json"))
     assert opened["party_id"] is None

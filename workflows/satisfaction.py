@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from lifecycles.policies import pinned
     from schemas.base import CaseId
     from schemas.envelope import CommandEnvelope
-    from schemas.satisfaction import Entered, Entry, SatisfactionReport, Stretch, Tally
+    from schemas.satisfaction import Counted, Entered, Entry, SatisfactionReport, Stretch, Tally
 
 SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
@@ -78,7 +78,12 @@ class SatisfactionReportWorkflow:
         """The command for the register, with all that the log holds of the time."""
         calendar = pinned(report.policy).policy.calendar
         period = reports.period_before(report.what, calendar, report.at or _meant_for())
-        of = Stretch(organisation=report.organisation, since=period.since, until=period.until)
+        of = Stretch(
+            organisation=report.organisation,
+            since=period.since,
+            until=period.until,
+            complaints=report.what == "month",
+        )
         match report.what:
             case "sample":
                 population = await workflow.execute_activity(
@@ -87,17 +92,19 @@ class SatisfactionReportWorkflow:
                 # The seed stands in the history, so that a retry draws the same, and in the event.
                 return reports.sample(period, population, workflow.uuid4().hex)
             case "month":
-                return reports.month(period, await _answers(of))
+                month = await _counts(of, tuple[Tally, ...] | Counted)
+                if not isinstance(month, Counted):
+                    # A history from before complaints were collated holds the answers alone.
+                    month = Counted(tallies=month)
+                return reports.month(period, month, workflow.uuid4().hex)
             case "year":
-                return reports.year(period, await _answers(of))
+                return reports.year(period, await _counts(of, tuple[Tally, ...]))
             case _:
                 assert_never(report.what)
 
 
-async def _answers(of: Stretch) -> tuple[Tally, ...]:
-    return await workflow.execute_activity(
-        "count_answers", of, result_type=tuple[Tally, ...], **PATIENT
-    )
+async def _counts(of: Stretch, form: Any) -> Any:
+    return await workflow.execute_activity("count_answers", of, result_type=form, **PATIENT)
 
 
 def _meant_for() -> datetime:

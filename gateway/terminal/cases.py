@@ -16,7 +16,7 @@ from gateway.session import Session
 from gateway.terminal.output import AsJson, Exit, OneLine, out, run, show
 from gateway.timeline import Timeline
 from gateway.words import listed, owner_words, span
-from schemas import complaint, conduct, repair, satisfaction
+from schemas import arrears, complaint, conduct, repair, satisfaction
 from schemas.base import Owner
 from schemas.read_models import CaseFilter, CaseRow
 from settings import Settings
@@ -28,6 +28,7 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
     "complaint": tuple(complaint.Stage),
     "conduct": tuple(conduct.Stage),
     "satisfaction": tuple(satisfaction.Stage),
+    "arrears": tuple(arrears.Stage),
 }
 
 app = typer.Typer(no_args_is_help=True, help="List, show and watch cases.")

@@ -37,6 +37,9 @@ PartyOption = Annotated[str | None, typer.Option(help="A customer whom the vault
 NameOption = Annotated[str | None, typer.Option(help="The customer's name: for the vault.")]
 PhoneOption = Annotated[str | None, typer.Option(help="The phone number: for the vault.")]
 AddressOption = Annotated[str | None, typer.Option(help="The address: for the vault.")]
+PremisesOption = Annotated[
+    str | None, typer.Option(help="The premises' number: no supply is stopped there meanwhile.")
+]
 RemarksOption = Annotated[str | None, typer.Option(help="Free text: for the vault.")]
 CareOption = Annotated[
     bool, typer.Option("--special-care", help="Old, disabled, in hardship: goes first.")
@@ -77,6 +80,7 @@ def report_repair(
         str | None, typer.Option(help="The meter's, valve's or main's number.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Its number in another register.")] = None,
+    premises: PremisesOption = None,
     party: PartyOption = None,
     name: NameOption = None,
     phone: PhoneOption = None,
@@ -101,6 +105,7 @@ def report_repair(
         "severity": severity,
         "asset": asset,
         "source": source,
+        "premises": premises,
         "party": party,
     }
     personal = _personal(name, phone, address, remarks, special_care)
@@ -143,6 +148,7 @@ def register_complaint(
         list[str] | None,
         typer.Option(metavar="ROLE", help="Who alone may see the informant. Again for more."),
     ] = None,
+    premises: PremisesOption = None,
     party: PartyOption = None,
     name: NameOption = None,
     phone: PhoneOption = None,
@@ -175,6 +181,7 @@ def register_complaint(
         "text": text,
         "anonymous": anonymous or None,
         "confidential": confidential or None,
+        "premises": premises,
         "party": party,
     }
     personal = _personal(name, phone, address, remarks, special_care)
@@ -186,6 +193,8 @@ def register_complaint(
         wrong.append(f"--seal-to: one of {', '.join(get_args(Role))}")
     if seal_to and not confidential:
         wrong.append("--seal-to: only with --confidential")
+    if seal_to and party:
+        wrong.append("--seal-to: whom the vault knows keeps their seal; leave it out, or --party")
     if confidential and personal and not seal_to:
         wrong.append("--seal-to: missing; say which roles alone may see who it is")
     given = _Given(

@@ -1,5 +1,6 @@
-"""`standpipe satisfaction`: how satisfied customers are, by department and month."""
+"""`standpipe satisfaction`: how satisfied customers are and what they complain of, by month."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from gateway import satisfaction
 from gateway.commands import Invalid
 from gateway.drawing import drawn_approval, table
 from gateway.policies import load
-from gateway.satisfaction import LONGEST_MONTHS, Satisfaction
+from gateway.satisfaction import LONGEST_MONTHS, DueCheck, MonthComplaints, Satisfaction
 from gateway.session import NoSuchCase, Session, policy_folder
 from gateway.terminal.output import AsJson, OneLine, WrongInput, run, show
 from gateway.timeline import Timeline
@@ -39,10 +40,11 @@ def show_satisfaction(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Satisfaction (满意度) by department and month, the last ranking and yellow cards (黄牌).
+    """Satisfaction (满意度) and complaints by department and month, the last ranking, yellow cards
+    (黄牌) and checks that are due.
 
-    JSON: {"since", "until", "target", "months", "ranking", "cards", "removals"}; rates are in
-    hundredths of a percent, with their 95 % Wilson interval.
+    JSON: {"since", "until", "target", "months", "complaints", "ranking", "cards", "checks",
+    "removals"}; rates are in hundredths of a percent, with their 95 % Wilson interval.
     """
 
     async def work() -> tuple[Satisfaction, Timeline | None]:
@@ -57,7 +59,7 @@ def show_satisfaction(
             return await _found(session, rules, register, since, until), register
 
     found, register = run(work(), as_json=as_json)
-    show(found, *_drawn(found, register), as_json=as_json)
+    show(found, *drawn_figures(found, register), as_json=as_json)
 
 
 async def _register(session: Session) -> Timeline | None:
@@ -84,14 +86,17 @@ async def _found(
             f" {LONGEST_MONTHS} months before it."
         )
     asked = register.approvals if register else ()
+    where = (session.log, session.organisation, policy)
     return Satisfaction(
         since=first,
         until=last,
         time_zone=policy.calendar.time_zone,
         target=policy.satisfaction.target,
-        months=await satisfaction.figures(session.log, session.organisation, policy, first, last),
+        months=await satisfaction.figures(*where, first, last),
+        complaints=await satisfaction.complaints(*where, first, last),
         ranking=satisfaction.ranking(register),
         cards=tuple(satisfaction.cards(register)),
+        checks=tuple(satisfaction.due_checks(register)),
         removals=tuple(a for a in asked if a.state == "requested"),
     )
 
@@ -110,7 +115,8 @@ def _check(since: str | None, until: str | None) -> None:
         raise Invalid(wrong)
 
 
-def _drawn(found: Satisfaction, register: Timeline | None) -> list[RenderableType]:
+def drawn_figures(found: Satisfaction, register: Timeline | None) -> list[RenderableType]:
+    """All that `standpipe satisfaction` shows people."""
     head = (
         f"Satisfied of those who answered, {found.since} to {found.until},"
         f" target {found.target} % (CNPC-2.5)"
@@ -121,6 +127,9 @@ def _drawn(found: Satisfaction, register: Timeline | None) -> list[RenderableTyp
         parts.append(_figures("Month", rows))
     else:
         parts.append(Text("Nobody was asked in that time."))
+    if found.complaints:
+        parts.append(Text("Complaints (投诉) by category and department (WIN-1.7)", style="bold"))
+        parts.append(_complaints(found.complaints))
     if found.ranking:
         year = str(found.ranking.year)
         parts.append(Text(f"Last ranking, of {year} (GAS-3.4)", style="bold"))
@@ -133,17 +142,62 @@ def _drawn(found: Satisfaction, register: Timeline | None) -> list[RenderableTyp
         Text(f"Yellow card (黄牌) of {c.year}: {c.department} must improve, {c.text}", "yellow")
         for c in found.cards
     ]
+    parts += [Text(line) for line in _awaited(found.checks)]
     if register is None:
         parts.append(Text("The register is not open yet: the first report opens it."))
         return parts
     clock = Clock(register.time_zone, register.as_of)
     parts += [drawn_approval(a, clock) for a in found.removals]
+    if found.checks:
+        check = found.checks[0]
+        record = f"--department {check.department} --kind {check.kind} --period {check.period}"
+        send = f"standpipe command {register.case_id} RecordCheck {record} --evidence REFERENCE"
+        parts.append(OneLine(f"Is it checked? {send}"))
     if found.cards:
         card = found.cards[0].department
         record = f"RecordImprovement --department {card} --evidence REFERENCE"
         parts.append(OneLine(f"Has it improved? standpipe command {register.case_id} {record}"))
     parts.append(OneLine(f"The register in full: standpipe case show {register.case_id}"))
     return parts
+
+
+def _awaited(checks: Sequence[DueCheck]) -> Iterator[str]:
+    """The checks that are due, a line for those of one kind, time and deadline."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for check in checks:
+        alike.setdefault((check.kind, check.period, check.text), []).append(check.department)
+    for (kind, period, text), departments in alike.items():
+        whose = "Departments check themselves" if kind == "self" else "The company checks"
+        yield f"{whose} for {period} (GAS-3.1), {text}: {listed(departments)}"
+
+
+def _complaints(months: Sequence[MonthComplaints]) -> RenderableType:
+    counts = ("New", "Answered", "Open", "Upheld, partly, not", "Appeals")
+    drawn = table("Month", "Category", "Department", *counts)
+    drawn.columns[0].no_wrap = True
+    for column in drawn.columns[3:]:
+        column.justify = "right"
+    for month in months:
+        for i, c in enumerate(month.complaints):
+            answered = c.in_time + c.late
+            outcomes = f"{c.upheld}, {c.partly_upheld}, {c.not_upheld}" if answered else ""
+            drawn.add_row(
+                "" if i else month.month,
+                c.category,
+                c.department or "–",
+                str(c.registered or ""),
+                _of_which(answered, c.late, "late"),
+                str(c.open or ""),
+                outcomes,
+                _of_which(c.appealed, c.overturned, "won"),
+            )
+    return drawn
+
+
+def _of_which(count: int, some: int, how: str) -> str:
+    if count or some:
+        return f"{count}, {some} {how}" if some else str(count)
+    return ""
 
 
 def _figures(heading: str, rows: list[tuple[str, tuple[Measured, ...]]]) -> RenderableType:

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable
 
-from gateway.words import case, complaint, conduct, repair, satisfaction
-from gateway.words.plain import Clock, When, listed, owner_words, readable, span
+from gateway.words import arrears, case, complaint, conduct, premises, repair, satisfaction
+from gateway.words.plain import Clock, When, listed, money, owner_words, readable, span
+from schemas.arrears import ArrearsEvents
 from schemas.complaint import ComplaintEvents
 from schemas.conduct import ConductEvents
 from schemas.policy import CaseRules, Policy
+from schemas.premises import PremisesEvents
 from schemas.repair import RepairEvents
 from schemas.satisfaction import SatisfactionEvents
 
@@ -15,6 +17,7 @@ __all__ = [
     "Clock",
     "When",
     "listed",
+    "money",
     "obeyed",
     "owner_words",
     "readable",
@@ -24,16 +27,24 @@ __all__ = [
     "words",
 ]
 
-AnyEvent = case.Events | RepairEvents | ComplaintEvents | ConductEvents | SatisfactionEvents
+AnyEvent = (
+    case.Events
+    | RepairEvents
+    | ComplaintEvents
+    | ConductEvents
+    | SatisfactionEvents
+    | PremisesEvents
+    | ArrearsEvents
+)
 
-_KINDS = (case, repair, complaint, conduct, satisfaction)
+_KINDS = (case, repair, complaint, conduct, satisfaction, premises, arrears)
 _RULES = {event: rules for kind in _KINDS for event, rules in kind.RULES.items()}
 """By event type: rules that it obeys; the policy says which of them bind its organisation."""
 _BEFORE = {milestone: words for kind in _KINDS for milestone, words in kind.BEFORE.items()}
 
 
-def words(event: AnyEvent, when: When) -> str:
-    """What happened, as the business says it; `when` writes times."""
+def words(event: AnyEvent, when: When, currency: str | None = None) -> str:
+    """What happened, as the business says it; `when` writes times, amounts are in `currency`."""
     if isinstance(event, RepairEvents):
         return repair.words(event, when)
     if isinstance(event, ComplaintEvents):
@@ -42,6 +53,10 @@ def words(event: AnyEvent, when: When) -> str:
         return conduct.words(event, when)
     if isinstance(event, SatisfactionEvents):
         return satisfaction.words(event)
+    if isinstance(event, ArrearsEvents):
+        return arrears.words(event, when, currency)
+    if isinstance(event, PremisesEvents):
+        return premises.words(event)
     return case.words(event, when)
 
 
@@ -52,6 +67,7 @@ def obeyed(policy: Policy) -> frozenset[str]:
         policy.complaint,
         policy.conduct,
         policy.satisfaction,
+        policy.arrears,
     )
     promised = (rule for s in sections if s is not None for _, rule in s.terms)
     return frozenset((*policy.rules, *promised))
@@ -59,7 +75,7 @@ def obeyed(policy: Policy) -> frozenset[str]:
 
 def rule_of(event: AnyEvent, binding: Collection[str]) -> str | None:
     """The rule to name beside an event, of those that bind the organisation."""
-    rules = _RULES.get(event.type, ())
+    rules = arrears.rules_of(event) or _RULES.get(event.type, ())
     return next((r for r in rules if r in binding or r.startswith("ADM-")), None)
 
 

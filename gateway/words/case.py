@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import assert_never
 
-from gateway.words.plain import When, listed, owner_words, readable
+from gateway.words.plain import When, listed, money, owner_words, readable
 from schemas.approvals import (
     Approval,
     ApprovalDelegated,
@@ -46,9 +46,11 @@ RULES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, str] = {"approval_decided": "somebody decides before"}
 
 _ASKED: Mapping[str, str] = {
+    "cutoff": "a stop of supply (停供)",
     "extension": "more time for the answer",
     "reassignment": "a move out of the post",
     "head_removal": "the removal of a head of department",
+    "write_off": "to give up a debt",
 }
 """By the kind of approval: what is asked for."""
 
@@ -73,6 +75,9 @@ def asked(kind: str) -> str:
 
 def facts_in_words(facts: Facts, when: When) -> tuple[str, ...]:
     """The facts that an approval rests on, each as "name: value"; `when` writes times."""
+    currency = facts.get("currency")
+    if isinstance(currency, str):
+        facts = {name: _priced(name, value, currency) for name, value in facts.items()}
     return tuple(f"{readable(name)}: {_fact(value, when)}" for name, value in facts.items())
 
 
@@ -103,6 +108,16 @@ def consents(approval: Approval) -> str:
         for g in approval.given
     )
     return f"{given}; {len(approval.given)} of {approval.needed}"
+
+
+def _priced(name: str, value: Fact, currency: str) -> Fact:
+    """The amounts among the facts, which are in the currency's smallest unit, as people read."""
+    if name == "balance" and isinstance(value, int):
+        return money(value, currency)
+    if name == "bills" and isinstance(value, tuple):
+        parts = [bill.rpartition(":") for bill in value]
+        return tuple([f"{bill} {money(int(amount), currency)}" for bill, _, amount in parts])
+    return value
 
 
 def _fact(value: Fact, when: When) -> str:

@@ -1,6 +1,6 @@
-"""Times, lengths of time, owners and codes in plain words. Pure."""
+"""Times, lengths of time, amounts, owners and codes in plain words. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -38,6 +38,26 @@ def span(length: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
     return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+_DECIMALS: Mapping[str, int] = {
+    **dict.fromkeys(
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+"""Currencies whose smallest unit is not a hundredth, as ISO 4217 lists them."""
+
+
+def money(amount: int, currency: str | None) -> str:
+    """An amount of a currency's smallest unit: "CNY 123.45"; without one, the bare number."""
+    if currency is None:
+        return f"{amount} (in the smallest unit)"
+    decimals = _DECIMALS.get(currency, 2)
+    whole, part = divmod(abs(amount), 10**decimals)
+    minus = "-" if amount < 0 else ""
+    return f"{currency} {minus}{whole}" + (f".{part:0{decimals}}" if decimals else "")
 
 
 def owner_words(owner: Owner | None) -> str:

@@ -3,8 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-from gateway.words.plain import listed, owner_words
+from gateway.words.plain import listed, owner_words, readable
 from schemas.satisfaction import (
+    CheckDrawn,
+    CheckRecorded,
+    CompanyCheckDue,
+    ComplaintCounts,
+    ComplaintsCollated,
     HeadRemovalProposed,
     HeadRemovalRejected,
     HeadRemoved,
@@ -14,13 +19,19 @@ from schemas.satisfaction import (
     RegisterOpened,
     SampleDrawn,
     SatisfactionEvents,
+    SelfCheckDue,
     YearRanked,
     YellowCardGiven,
 )
 
 RULES: Mapping[str, tuple[str, ...]] = {
     "SampleDrawn": ("KUN-5.3.6",),
-    "MonthReported": ("CNPC-2.5", "GAS-3.1", "WIN-1.7"),
+    "MonthReported": ("CNPC-2.5",),
+    "ComplaintsCollated": ("WIN-1.7",),
+    "SelfCheckDue": ("GAS-3.1",),
+    "CheckDrawn": ("GAS-3.1",),
+    "CompanyCheckDue": ("GAS-3.1",),
+    "CheckRecorded": ("GAS-3.1",),
     "YearRanked": ("GAS-3.4",),
     "YellowCardGiven": ("GAS-3.4",),
     "ImprovementRecorded": ("GAS-3.4",),
@@ -29,7 +40,11 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "HeadRemovalRejected": ("GAS-3.4", "ADM-5"),
 }
 
-BEFORE: Mapping[str, str] = {"improved": "the department has improved before"}
+BEFORE: Mapping[str, str] = {
+    "improved": "the department has improved before",
+    "self_checked": "the department checks itself before",
+    "company_checked": "the company checks the department before",
+}
 
 
 def percent(basis_points: int | None) -> str:
@@ -46,6 +61,19 @@ def words(e: SatisfactionEvents) -> str:
             return f"{drawn} by the office (seed {e.seed[:8]}…)"
         case MonthReported():
             return f"{e.month} reported: {_rates(e.departments)}"
+        case ComplaintsCollated():
+            return f"complaints of {e.month}: {_complaints(e.complaints)}"
+        case SelfCheckDue():
+            return f"{e.department} is to check itself for {e.month}"
+        case CheckDrawn():
+            among = f"one of {len(e.departments)} departments for {e.month}"
+            return f"{e.drawn} drawn to be checked unannounced, {among} (seed {e.seed[:8]}…)"
+        case CompanyCheckDue():
+            return f"the company is to check {e.department} for {e.period}"
+        case CheckRecorded():
+            whom = "itself" if e.kind == "self" else "by the company"
+            found = listed(readable(f) for f in e.findings) or "nothing wanting"
+            return f"{e.department} checked {whom} for {e.period}: {found} ({e.evidence})"
         case YearRanked():
             small = f"; too few answers: {_names(e.unranked)}" if e.unranked else ""
             return f"{e.year} ranked: {_rates(e.ranking)}{small}"
@@ -65,6 +93,15 @@ def words(e: SatisfactionEvents) -> str:
 
 def _rates(departments: Iterable[Measured]) -> str:
     return listed(f"{m.department} {percent(m.rate)}" for m in departments) or "nobody was asked"
+
+
+def _complaints(complaints: Iterable[ComplaintCounts]) -> str:
+    """The month as a whole, of what there was."""
+    every = list(complaints)
+    counts = ("registered", "in_time", "late", "open", "appealed", "overturned")
+    totals = {count: sum(getattr(c, count) for c in every) for count in counts}
+    answered = {"in_time": "answered in time", "late": "answered late", "open": "still open"}
+    return listed(f"{n} {answered.get(c, c)}" for c, n in totals.items() if n) or "none"
 
 
 def _names(departments: Iterable[Measured]) -> str:

@@ -11,7 +11,7 @@ from activities.event_log import EventLog
 from activities.satisfaction import STANDS, Satisfaction
 from lifecycles.decisions import Rejected
 from schemas.envelope import CommandOutcome, Json
-from schemas.satisfaction import Entry, Stretch, Tally
+from schemas.satisfaction import Counted, Entry, Stretch, Tally
 from tests.activities.appends import ORGANISATION, answer, decision, event, request, summary
 
 DAY = timedelta(days=1)
@@ -94,6 +94,18 @@ async def test_answers_are_counted(log: EventLog) -> None:
     assert await at_work(log).count_answers(DUE_DAY) == (
         Tally(department="east", asked=2, answered=2, satisfied=1),
     )
+
+
+async def test_complaints_are_counted_with_them_where_they_are_asked_for(log: EventLog) -> None:
+    at = f"{SINCE:%Y-%m-%dT%H:%M:%SZ}"
+    told = event("ComplaintRegistered", at=at, category="late")
+    case = summary(kind="complaint", answers=(answer(SINCE),))
+    await log.append_events(request("complaint-1", 0, decision("a", told), case=case))
+    found = await at_work(log).count_answers(DUE_DAY.model_copy(update={"complaints": True}))
+    assert isinstance(found, Counted)
+    assert found.tallies == await at_work(log).count_answers(DUE_DAY)
+    assert found.complaints is not None
+    assert [(c.category, c.registered, c.open) for c in found.complaints] == [("late", 1, 1)]
 
 
 def entry(organisation: str = ORGANISATION) -> Entry:

@@ -9,7 +9,10 @@ import pytest
 from lifecycles.complaint import DECIDERS, initial, possible
 from lifecycles.complaint_stages import ALLOWED
 from lifecycles.decisions import Rejected
+from lifecycles.lifecycle import LIFECYCLES
+from schemas.base import SYSTEM, Actor
 from schemas.complaint import ComplaintState, Stage
+from tests.lifecycles import repair_cases
 from tests.lifecycles.complaint_cases import (
     ACCUSED,
     ANONYMOUS,
@@ -43,10 +46,12 @@ from tests.lifecycles.complaint_cases import (
     found,
     handed_over,
     investigating,
+    redo,
     registered,
     returned,
     screened,
 )
+from tests.lifecycles.conduct_cases import told
 from tests.lifecycles.repair_cases import GAS, hours
 
 ACTIVE = (
@@ -454,6 +459,11 @@ def test_a_refusal_says_what_to_do(start: Any, name: str, body: Any, reason: str
         (answered, "OrderRedo", 2.9, "the complaint was answered"),
         (answered, "AppealComplaint", 2.9, "the complaint was answered"),
         (appealed, "ConfirmDecision", 3.9, "the appeal"),
+        (redo, "StartInvestigation", 3.9, "the redo was ordered"),
+        (investigating, "AskCustomer", 0.9, "the investigation was started"),
+        (investigating, "DecideFinding", 0.9, "the investigation was started"),
+        (lambda: investigating(**SERVICE), "AnswerComplaint", 0.9, "the investigation was started"),
+        (found, "AnswerComplaint", 1.9, "the findings"),
     ],
 )
 def test_a_fact_that_comes_late_cannot_have_happened_before_its_cause(
@@ -464,6 +474,20 @@ def test_a_fact_that_comes_late_cannot_have_happened_before_its_cause(
 
 
 # Who may act
+
+
+@pytest.mark.parametrize("role", ["clerk", "division_head", "system"])
+def test_what_one_case_asks_of_another_nobody_else_may_send(role: Any) -> None:
+    for lifecycle, name, body in (
+        (COMPLAINT, "AdoptComplaint", COMMANDS["AdoptComplaint"]),
+        (LIFECYCLES["repair"], "AdoptReport", repair_cases.COMMANDS["AdoptReport"]),
+        (LIFECYCLES["conduct"], "RecordFinding", told(1, 0)),
+    ):
+        actor = Actor(subject="standpipe", role=role, proof="local")
+        sent = {"id": "c", "actor": actor.model_dump(), "body": {"type": name, **body}}
+        with pytest.raises(Rejected, match=f"{name} is what one case asks of another"):
+            lifecycle.asked(sent)
+        lifecycle.asked({**sent, "actor": SYSTEM.model_dump()})
 
 
 @pytest.mark.parametrize("actor", [ACCUSED, SUPERIOR], ids=["accused", "superior"])

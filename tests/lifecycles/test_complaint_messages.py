@@ -16,8 +16,10 @@ from tests.lifecycles.complaint_cases import (
     NOT_UPHELD,
     OVERTURN,
     REGISTER,
+    RULES,
     SAMPLES,
     SERVICE,
+    SUPERVISOR,
     UPHELD,
     Case,
     answered,
@@ -26,6 +28,7 @@ from tests.lifecycles.complaint_cases import (
     found,
     investigating,
     messages,
+    policy,
     registered,
     returned,
     screened,
@@ -43,6 +46,7 @@ def test_ADM_2_the_complainant_is_told_at_once_when_the_answer_is_due() -> None:
         ("unit", "new_complaint"),
     ]
     assert said[0].params["due"] == hours(48).isoformat()
+    assert said[1].params["department"] == "field-service", "who usually answers such a complaint"
 
 
 def test_the_department_is_told_on_hand_over_and_whoever_must_arbitrate_on_return() -> None:
@@ -77,6 +81,41 @@ def test_ADM_5_every_no_is_reported_to_the_next_level(
 ) -> None:
     said = messages(start(), name, 3, actor=JUDGE, **body)
     assert ("role", "division_head", template) in said
+
+
+def test_ADM_5_whoever_finds_the_answer_right_all_the_same_says_why_and_reports_it() -> None:
+    said = words(called("not_satisfied"), "CloseComplaint", 5, actor=SUPERVISOR, reason="right")
+    assert [(m.to, m.recipient, m.template, m.params.get("reason")) for m in said] == [
+        (*PARTY, "answer_stands", "right"),
+        ("role", "division_head", "answer_stands", "right"),
+    ]
+
+
+def test_KUN_6_1_16_a_written_opinion_is_passed_to_the_head() -> None:
+    said = words(Case(), "RegisterComplaint", 0, **REGISTER, text="letter/9")
+    (passed,) = (m for m in said if m.template == "written_complaint")
+    assert (passed.to, passed.recipient) == ("role", "division_head")
+    assert (passed.params["text"], passed.params["rule"]) == ("letter/9", "KUN-6.1.16")
+
+
+def test_whoever_shall_decide_in_another_s_place_is_told() -> None:
+    case = investigating()
+    case.do("RequestExtension", 3, actor=JUDGE, **EXTENSION)
+    body = {"approval": "extension-1", "to": "super-2", "until": hours(9), "reason": "leave"}
+    assert messages(case, "DelegateApproval", 4, actor=SUPERVISOR, **body) == [
+        ("staff", "super-2", "approval_delegated")
+    ]
+
+
+def test_ADM_2_nobody_is_told_of_a_promise_that_no_longer_holds() -> None:
+    answer = next(c for c in RULES.model_dump(mode="json")["commitments"] if c["name"] == "answer")
+    light = {**answer, "severities": ["light"], "duration": "PT24H"}
+    serious = {**answer, "severities": ["serious"], "rule": "KUN-2.2.7"}
+    others = [c for c in RULES.model_dump(mode="json")["commitments"] if c["name"] != "answer"]
+    case = registered(policy.__wrapped__(commitments=[*others, light, serious]))
+    case.do("ScreenComplaint", 0.5, category="late", gravity="serious")
+    (told,) = words(case, "HandOverComplaint", 1, department="billing")
+    assert told.params["due"] == hours(48).isoformat()
 
 
 def test_ADM_5_a_refused_extension_is_reported_and_the_asker_told() -> None:
@@ -159,4 +198,4 @@ def test_a_message_holds_codes_and_ids_only() -> None:
     for event in case.events:
         for m in COMPLAINT.effects(case.state, event):
             assert m.params["case"] == "complaint-1"
-            assert set(m.params) <= {"case", "due", "category", "gravity"}
+            assert set(m.params) <= {"case", "due", "category", "gravity", "department"}

@@ -16,6 +16,7 @@ from lifecycles.complaint import RULEBOOK, possible
 from lifecycles.complaint_stages import (
     ALLOWED,
     ENDED,
+    LIVE,
     TOLD,
     allowed,
     apologies_owed,
@@ -386,6 +387,8 @@ def check(state: ComplaintState, now: datetime) -> None:
         assert apologies_owed(state), "nothing keeps it from closing"
     if stage == Stage.CLOSED:
         assert not apologies_owed(state), "closed without an apology"
+    if stage in LIVE:
+        assert any(c.outstanding for c in state.commitments), "nothing drives it on"
     if stage in ENDED:
         assert not any(c.outstanding for c in state.commitments), "an ended case still promises"
         assert COMPLAINT.next_deadline(state) is None
@@ -398,6 +401,14 @@ def check(state: ComplaintState, now: datetime) -> None:
         check_commitment(c, state, now)
         if c.name == "answer" and c.state in ("running", "paused"):
             assert c.start == earliest(state), "the complainant's clock started again"
+            assert c.due - c.start <= longest_wait(state), "the complainant waits without an end"
+
+
+def longest_wait(state: ComplaintState) -> timedelta:
+    """The time for the answer, one wait for a reply, and the most that is granted beyond it."""
+    waits = (terms.longest for terms in state.rules.pause_reasons.values())
+    answer = max(terms.duration for terms in state.rules.commitments if terms.name == "answer")
+    return answer + sum(waits, timedelta(0)) + state.rules.extension.longest
 
 
 def check_approvals(state: ComplaintState) -> None:

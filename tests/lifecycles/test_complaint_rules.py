@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from lifecycles.decisions import Rejected
 from schemas.approvals import ApprovalLapsed
-from schemas.complaint import FindingDecided, Stage
+from schemas.complaint import MOST_ACCUSED, FindingDecided, Stage
 from tests.lifecycles.complaint_cases import (
     ACCUSED,
     ANONYMOUS,
+    COMPLAINT,
     EXTENSION,
     FINDING,
     HEAD,
@@ -17,6 +19,7 @@ from tests.lifecycles.complaint_cases import (
     OVERTURN,
     REGISTER,
     RULES,
+    SCREEN,
     SERVICE,
     SUPERVISOR,
     UPHELD,
@@ -192,6 +195,29 @@ def test_asking_the_complainant_stops_the_time_and_silence_lets_it_run_again() -
     assert case.promise("answer").due == hours(48 + 72)
 
 
+def test_asking_again_and_again_stops_the_time_no_longer_than_asking_once() -> None:
+    case = awaiting()  # asked at two hours, for three days at most
+    case.do("RecordCustomerReply", 50, evidence="letter/r1")
+    case.do("AskCustomer", 51, actor=JUDGE, question="letter/q2")
+    assert case.state.asked_until == hours(51 + 24)
+    case.wait(75)
+    assert case.promise("answer").due == hours(48 + 72)
+    assert case.refusal("AskCustomer", 76, actor=JUDGE, question="letter/q3") == [
+        "The complainant was waited for as long as the policy allows:"
+        " answer it, or escalate it (CNPC-2.6b)."
+    ]
+    assert "AskCustomer" not in COMPLAINT.possible(case.state)
+
+
+def test_KUN_2_2_6_an_answer_after_a_redo_is_late_whenever_it_is_said_to_have_been_given() -> None:
+    case = answered(**SERVICE)
+    case.do("OrderRedo", 60, actor=SUPERVISOR, reason="unclear")
+    case.do("StartInvestigation", 61, actor=JUDGE)
+    (reason,) = case.refusal("AnswerComplaint", 47, told=62, actor=JUDGE, **NOT_UPHELD)
+    assert reason.startswith("This cannot have happened before the investigation was started")
+    assert "CommitmentMetLate answer" in case.do("AnswerComplaint", 62, actor=JUDGE, **NOT_UPHELD)
+
+
 def test_a_policy_without_that_pause_waits_for_nobody() -> None:
     case = investigating(policy.__wrapped__(pause_reasons={}))
     assert case.refusal("AskCustomer", 2, question="letter/q1") == [
@@ -247,6 +273,39 @@ def test_an_investigator_who_turns_out_to_be_accused_decides_nothing_more() -> N
     ]
     assert case.do("StartInvestigation", 5, actor=CLERK) == ["InvestigationStarted"]
     assert case.do("DecideFinding", 5, **{**FINDING, "staff": "field-3"})[0] == "FindingDecided"
+
+
+def test_what_somebody_found_who_turns_out_to_be_accused_is_decided_anew() -> None:
+    case = found()
+    case.do("AdoptComplaint", 3, case="complaint-9", registered_at=hours(0),
+            accused=[{"staff": "FIELD-3"}])  # fmt: skip
+    other = CLERK.model_copy(update={"subject": "field-4"})
+    case.do("StartInvestigation", 4, actor=other)
+    about = {**FINDING, "staff": "FIELD-3"}
+    case.do("DecideFinding", 4.1, actor=other, **about)
+    (reason,) = case.refusal("AnswerComplaint", 5, actor=other, **UPHELD)
+    assert reason == (
+        "Somebody whom it is about by now decided a finding in it: decide that one anew."
+    )
+    assert "FindingDecided" in case.do("DecideFinding", 5, actor=other, **FINDING)
+    assert "ComplaintAnswered" in case.do("AnswerComplaint", 6, actor=other, **UPHELD)
+
+
+@pytest.mark.parametrize("unit", [RULES.intake_unit, "BILLING", "supervisor", "division_head"])
+def test_only_people_are_accused_and_neither_units_nor_roles(unit: str) -> None:
+    for accused in ({"staff": unit}, {"staff": "staff-9", "reports_to": unit}):
+        with pytest.raises(Rejected, match="Only people can be accused or be reported to"):
+            registered(accused=[accused])
+
+
+def test_a_complaint_names_no_more_people_than_fit_into_one_case() -> None:
+    many = [{"staff": f"s-{number}"} for number in range(MOST_ACCUSED + 1)]
+    with pytest.raises(Rejected, match="accused: "):
+        registered(accused=many)
+    case = registered(accused=many[1:])
+    assert case.refusal("ScreenComplaint", 1, **SCREEN, accused=many[:1]) == [
+        f"More than {MOST_ACCUSED} are accused: register another complaint about the others."
+    ]
 
 
 def test_withdrawing_a_complaint_erases_no_finding() -> None:
@@ -333,6 +392,14 @@ def test_a_dissatisfied_complainant_is_reviewed_by_a_supervisor_who_did_not_answ
         "DissatisfactionReviewed",
         "CommitmentKept review",
         "ComplaintClosed",
+    ]
+    found_it = JUDGE.model_copy(update={"subject": "super-7", "role": "supervisor"})
+    other = investigating()
+    other.do("DecideFinding", 2, actor=found_it, **FINDING)
+    other.do("AnswerComplaint", 3, actor=JUDGE, **UPHELD)
+    other.do("RecordFollowUp", 4, consent=True, result="not_satisfied")
+    assert other.refusal("CloseComplaint", 5, actor=found_it, reason="right") == [
+        "Who decided before cannot review it: leave it to somebody else."
     ]
     again = called("not_satisfied", **SERVICE)
     assert again.do("OrderRedo", 5, actor=SUPERVISOR, reason="unclear") == [
@@ -604,6 +671,18 @@ def test_a_repeat_goes_on_in_the_other_which_keeps_the_earliest_clock_and_all_th
         *("CommitmentCancelled pass_on", "CommitmentCancelled answer"),
     ]
     assert repeat.state.merged_into == "complaint-2"
+
+
+def test_more_time_that_was_granted_to_one_complaint_puts_off_no_earlier_one() -> None:
+    host = investigating()
+    host.do("RequestExtension", 3, actor=JUDGE, **EXTENSION)
+    host.do("DecideApproval", 4, actor=SUPERVISOR, **host.choice())
+    assert host.refusal("AdoptComplaint", 5, case="complaint-9", registered_at=hours(-40)) == [
+        "More time was granted in this complaint, which the earlier one has no part in:"
+        " merge this one into it instead."
+    ]
+    taken = host.do("AdoptComplaint", 5, case="complaint-9", registered_at=hours(1))
+    assert taken == ["ComplaintAdopted"]
 
 
 def test_a_refused_repeat_goes_on_by_itself() -> None:

@@ -206,6 +206,17 @@ def test_nobody_but_a_complaint_tells_of_a_finding(actor: Actor) -> None:
     assert reason == "A finding comes from its complaint: decide it there (WAT-3.2a)."
 
 
+def test_calling_oneself_the_system_opens_no_door_of_a_staff_file() -> None:
+    for who in ("E-7", "B-1", "standpipe"):
+        actor = Actor(subject=who, role="system", proof="local")
+        refused = marked().refusal("RecordFinding", 1, actor=actor, **told(2, 1))
+        assert "A finding comes from its complaint: decide it there (WAT-3.2a)." in refused
+    own = Actor(subject="e-7", role="system", proof="local")
+    assert marked().refusal("TakeCase", 1, actor=own) == [
+        "Nobody acts in their own file, except to reply to a proposal."
+    ]
+
+
 def test_a_finding_about_another_person_is_refused() -> None:
     (reason,) = marked().refusal("RecordFinding", 1, actor=SYSTEM, **told(2, 1, staff="E-8"))
     assert reason == "This is another person's file: tell it of its own findings only."
@@ -492,9 +503,10 @@ def test_whom_they_report_to_may_act_where_the_policy_does_not_bar_them() -> Non
 
 @pytest.mark.parametrize("to", ["E-7", "b-1"])
 def test_the_file_is_handed_to_nobody_whom_it_bars(to: str) -> None:
-    barred = {"kind": "person", "id": to}
-    (reason,) = marked().refusal("HandOverCase", 1, to=barred, reason="r")
-    assert reason == "This person can't have the file: hand it to somebody else."
+    for kind in ("person", "unit", "role"):
+        barred = {"kind": kind, "id": to}
+        (reason,) = marked().refusal("HandOverCase", 1, to=barred, reason="r")
+        assert reason == "This person can't have the file: hand it to somebody else."
 
 
 def test_an_owner_to_whom_the_person_turns_out_to_report_loses_the_file() -> None:

@@ -162,6 +162,15 @@ def test_a_reply_cannot_come_before_the_proposal() -> None:
     assert reason == "It cannot come before the proposal; correct `occurred_at`."
 
 
+def test_nobody_uses_up_another_s_right_of_reply() -> None:
+    fellow = Actor(subject="E-8", role="crew", proof="token")
+    (reason,) = proposed().refusal("RecordReply", 3, actor=fellow, evidence="letter/1")
+    assert reason.startswith("It is for the person, or for one of these roles: ")
+    own = Actor(subject="e-7", role="crew", proof="token")
+    assert "ReplyRecorded" in proposed().do("RecordReply", 3, actor=own, evidence="letter/1")
+    assert "ReplyRecorded" in proposed().do("RecordReply", 3, evidence="letter/1")
+
+
 def test_the_same_reply_twice_is_one() -> None:
     assert awaiting().do("RecordReply", 4, actor=PERSON, evidence="letter/1") == []
 

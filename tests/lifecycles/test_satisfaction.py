@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -14,105 +14,22 @@ from hypothesis import strategies as st
 from lifecycles import satisfaction_figures as figures
 from lifecycles import satisfaction_reports as reports
 from lifecycles.decisions import Rejected
-from lifecycles.lifecycle import LIFECYCLES, plan
+from lifecycles.lifecycle import plan
 from lifecycles.policies import Pinned, pinned
-from schemas.base import SYSTEM, Actor, Event
-from schemas.satisfaction import SatisfactionState, Stage, Tally
+from schemas.base import SYSTEM
+from schemas.satisfaction import ComplaintCounts, Counted, Stage, Tally
 from tests.lifecycles.repair_cases import GAS
-
-SATISFACTION = LIFECYCLES["satisfaction"]
-HEAD = Actor(subject="head-1", role="division_head", proof="token")
-ADMIN = Actor(subject="admin-1", role="admin", proof="token")
-CLERK = Actor(subject="clerk-1", role="clerk", proof="token")
-SEED = "0123456789abcdef" * 2
-
-Counts = Mapping[str, tuple[int, int]]
-"""By department: how many answered, how many of them were satisfied."""
-
-
-def day(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def tallies(counts: Counts) -> list[dict[str, Any]]:
-    return [
-        {"department": d, "asked": answered + 1, "answered": answered, "satisfied": satisfied}
-        for d, (answered, satisfied) in counts.items()
-    ]
-
-
-class Register:
-    """The register as its workflow drives it: commands, and the deadlines between them."""
-
-    def __init__(self, policy: Pinned = GAS) -> None:
-        self.state: SatisfactionState = SATISFACTION.initial(
-            "satisfaction-register", "town", *policy
-        )
-        self.events: list[Event] = []
-        self.version = 0
-        self.said: list[tuple[str, str, str]] = []
-
-    def do(
-        self, name: str, at: str | datetime, /, *, actor: Actor = SYSTEM, **body: Any
-    ) -> list[str]:
-        """What a command causes, by type; deadlines on the way pass first. Raises `Rejected`."""
-        when = day(at) if isinstance(at, str) else at
-        sent = SATISFACTION.command(
-            {
-                "id": f"c{self.version}/{name}",
-                "actor": actor.model_dump(),
-                "body": {"type": name, **body},
-            }
-        )
-        made = plan(SATISFACTION, self.state, self.version, [sent], when)
-        if made.refused:
-            raise Rejected(made.refused[0][1])
-        for step in made.steps:
-            # What is kept must come back the same from its stored form.
-            for event in step.events:
-                stored = event.model_dump(mode="json")
-                assert SATISFACTION.event(stored) == event
-            self.events += step.events
-            self.said += [(m.to, m.recipient, m.template) for _, m in step.messages]
-        self.state, self.version = made.state, made.version
-        (mine,) = (step for step in made.steps if step.command is sent)
-        return [e.type for e in mine.events]  # pyright: ignore
-
-    def wait(self, until: str) -> list[str]:
-        """What the clock causes up to then."""
-        made = plan(SATISFACTION, self.state, self.version, [], day(until))
-        caused = [event for step in made.steps for event in step.events]
-        self.said += [(m.to, m.recipient, m.template) for s in made.steps for _, m in s.messages]
-        self.state, self.version = made.state, made.version
-        self.events += caused
-        return [e.type for e in caused]  # pyright: ignore
-
-    def refusal(self, name: str, at: str, /, **body: Any) -> list[str]:
-        before = self.state
-        with pytest.raises(Rejected) as refused:
-            self.do(name, at, **body)
-        assert self.state == before
-        return list(refused.value.reasons)
-
-    def month(self, month: str, at: str, counts: Counts) -> list[str]:
-        return self.do("ReportMonth", at, month=month, tallies=tallies(counts))
-
-    def year(self, year: int, counts: Counts, *, at: str | None = None) -> list[str]:
-        return self.do("RankYear", at or f"{year + 1}-01-10", year=year, tallies=tallies(counts))
-
-    def sample(self, population: Sequence[str], *, seed: str = SEED, **times: str) -> list[str]:
-        since, until = times.get("since", "2026-05-03"), times.get("until", "2026-05-04")
-        return self.do(
-            "DrawSample",
-            times.get("at", "2026-05-04T06:00"),
-            since=day(since),
-            until=day(until),
-            population=population,
-            seed=seed,
-        )
-
-    def last(self, type: str) -> Any:
-        return next(e for e in reversed(self.events) if getattr(e, "type", None) == type)
+from tests.lifecycles.satisfaction_cases import (
+    ADMIN,
+    CLERK,
+    HEAD,
+    SATISFACTION,
+    SEED,
+    Register,
+    counts,
+    day,
+    tallies,
+)
 
 
 def cases(count: int) -> list[str]:
@@ -192,7 +109,8 @@ def test_where_nobody_answered_there_is_no_rate() -> None:
 
 def test_the_first_report_opens_the_register_which_then_rests() -> None:
     register = Register()
-    assert register.month("2026-04", "2026-05-03", {"north": (10, 9), "south": (4, 1)}) == [
+    late = "2026-07-03"  # so late that no checks of it are due any more
+    assert register.month("2026-04", late, {"north": (10, 9), "south": (4, 1)}) == [
         "RegisterOpened",
         "MonthReported",
     ]
@@ -590,12 +508,31 @@ def test_a_policy_must_give_exactly_one_deadline_to_improve() -> None:
         type(GAS.policy).model_validate(content)
 
 
+def test_a_policy_promises_both_kinds_of_check_or_neither() -> None:
+    content = GAS.policy.model_dump(mode="json")
+    improve, own, companys = content["satisfaction"]["commitments"]
+    for some, right in (
+        ([improve], True),
+        ([improve, companys, own], True),
+        ([improve, own], False),
+        ([improve, companys], False),
+        ([improve, own, companys, {**own, "name": "twice"}], False),
+        ([improve, own, companys, {**own, "name": "other", "ends": "improved"}], False),
+    ):
+        content["satisfaction"]["commitments"] = some
+        if right:
+            type(GAS.policy).model_validate(content)
+        else:
+            with pytest.raises(ValueError, match="self_check_due to self_checked"):
+                type(GAS.policy).model_validate(content)
+
+
 # Every command, at every stage
 
 
 def at_rest() -> Register:
     register = Register()
-    register.month("2026-04", "2026-05-03", {"north": (10, 9)})
+    register.month("2025-11", "2026-05-03", {"north": (10, 9)})
     return register
 
 
@@ -606,9 +543,20 @@ EVERY: Mapping[str, dict[str, Any]] = {
         "population": cases(3),
         "seed": SEED,
     },
-    "ReportMonth": {"month": "2026-04", "tallies": tallies({"north": (7, 7)})},
+    "ReportMonth": {
+        "month": "2026-04",
+        "tallies": tallies({"north": (7, 7)}),
+        "complaints": [counts(registered=3, in_time=2, upheld=2, open=1)],
+        "seed": SEED,
+    },
     "RankYear": {"year": 2025, "tallies": tallies({"a": (40, 12), "b": (30, 20)})},
     "RecordImprovement": {"department": "a", "evidence": "audit/1"},
+    "RecordCheck": {
+        "department": "counter",
+        "kind": "company",
+        "period": "2026-04",
+        "evidence": "audit/3",
+    },
     "TakeCase": {},
     "HandOverCase": {"to": {"kind": "person", "id": "clerk-9"}, "reason": "leave"},
     "DecideApproval": {
@@ -628,7 +576,7 @@ STAGES: Mapping[str, tuple[Any, set[str]]] = {
     "Unopened": (Register, {"DrawSample", "ReportMonth", "RankYear"}),
     "AtRest": (
         at_rest,
-        {"DrawSample", "ReportMonth", "RankYear", "TakeCase", "HandOverCase"},
+        {"DrawSample", "ReportMonth", "RankYear", "RecordCheck", "TakeCase", "HandOverCase"},
     ),
     "Awaiting": (
         lowest_twice,
@@ -636,6 +584,7 @@ STAGES: Mapping[str, tuple[Any, set[str]]] = {
             "DrawSample",
             "ReportMonth",
             "RecordImprovement",
+            "RecordCheck",
             "TakeCase",
             "HandOverCase",
             "DecideApproval",
@@ -679,9 +628,13 @@ def test_whatever_comes_the_register_stays_consistent(data: st.DataObject) -> No
         if name == "RankYear":
             body = {"year": at.year - data.draw(st.integers(0, 2)), "tallies": figures_now}
         elif name == "ReportMonth":
-            body = {"month": f"{at.year - 1}-05", "tallies": figures_now}
+            last = (at.replace(day=1) - timedelta(days=data.draw(st.sampled_from([3, 90])))).date()
+            body |= {"month": f"{last:%Y-%m}", "tallies": figures_now}
         elif name == "DrawSample":
             body |= {"since": at - timedelta(days=1), "until": at}
+        elif name == "RecordCheck" and register.state.checks:
+            check = data.draw(st.sampled_from(register.state.checks))
+            body |= {"department": check.department, "kind": check.kind, "period": check.period}
         elif name == "RecordImprovement":
             body["department"] = data.draw(st.sampled_from(departments))
         elif "Approval" in name and register.state.approvals:
@@ -696,9 +649,11 @@ def test_whatever_comes_the_register_stays_consistent(data: st.DataObject) -> No
         state = register.state
         owed = [c for c in state.commitments if c.outstanding]
         requested = [a for a in state.approvals if a.state == "requested"]
-        assert {c.commitment for c in state.cards} | {a.commitment for a in requested} == {
+        due = {c.commitment for c in state.checks if c.commitment and not c.checked_by}
+        assert {c.commitment for c in state.cards} | {a.commitment for a in requested} | due == {
             c.id for c in owed
         }
+        assert len({c.id for c in state.commitments}) == len(state.commitments)
         assert {r.approval for r in state.removals} == {a.id for a in requested}
         waits = bool(owed or requested)
         assert (state.stage == Stage.AWAITING) == waits
@@ -746,10 +701,15 @@ def test_days_follow_each_other_without_gap_or_overlap(zone: str) -> None:
 
 def test_what_is_counted_twice_alike_is_one_command_and_otherwise_two() -> None:
     period = reports.period_before("month", GAS.policy.calendar, day("2026-05-03"))
-    one = [Tally(department="a", asked=3, answered=2, satisfied=1)]
-    two = [Tally(department="a", asked=3, answered=3, satisfied=1)]
-    assert reports.month(period, one) == reports.month(period, one)
-    assert reports.month(period, one).id.startswith("satisfaction/month/2026-04/")
-    assert reports.month(period, one).id != reports.month(period, two).id
+    tally = Tally(department="a", asked=3, answered=2, satisfied=1)
+    one = Counted(tallies=(tally,), complaints=())
+    others = (
+        Counted(tallies=(tally.model_copy(update={"answered": 3}),), complaints=()),
+        Counted(tallies=(tally,), complaints=(ComplaintCounts.model_validate(counts()),)),
+    )
+    assert reports.month(period, one, SEED) == reports.month(period, one, SEED)
+    assert reports.month(period, one, SEED).id.startswith("satisfaction/month/2026-04/")
+    ids = [reports.month(period, counted, SEED).id for counted in (one, *others)]
+    assert len({*ids, reports.month(period, one, "f" * 32).id}) == 4
     day_before = reports.period_before("sample", GAS.policy.calendar, day("2026-05-03"))
     assert reports.sample(day_before, [], SEED).id == "satisfaction/sample/2026-05-03"
