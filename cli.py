@@ -12,11 +12,13 @@ from gateway.terminal import (
     arrears,
     asking,
     cases,
+    cutoff,
     demonstration,
     files,
     opening,
     policies,
     records,
+    registers,
     satisfaction,
     servers,
     staff,
@@ -53,6 +55,10 @@ app.command("command", context_settings={"allow_extra_args": True, "ignore_unkno
 app.command("approvals")(approvals.list_approvals)
 app.command()(approvals.approve)
 app.command()(approvals.reject)
+app.command()(cutoff.permit)
+app.command("dossier")(cutoff.show_dossier)
+app.command("stops")(registers.list_stops)
+app.command("part-payments")(registers.list_part_payments)
 app.add_typer(staff.app, name="staff")
 app.command("satisfaction")(satisfaction.show_satisfaction)
 files.importing.command("arrears")(arrears.import_arrears)

@@ -58,7 +58,7 @@ class Latest(NamedTuple):
 
     @property
     def open(self) -> bool:
-        return self.row is not None and not self.row.final
+        return self.row is not None and self.row.closed_at is None
 
 
 async def latest_cases(
@@ -76,8 +76,7 @@ async def latest_cases(
         for row in await log.cases_of(organisation, list(ids)):
             account = ids[row.case_id]
             found[account] = Latest(found[account].next_number, row)
-            if row.final:
-                asked.append(account)
+            asked.append(account)
     return found
 
 

@@ -146,14 +146,17 @@ def correct_balance(state: ArrearsState, c: CorrectBalance, by: By) -> Results:
 
 def register(state: ArrearsState) -> tuple[PartPaymentSummary, ...]:
     """The part payments, as their register shows them (WAT-B9)."""
+    account, currency = state.account, state.currency
+    if account is None or currency is None:
+        return ()
     return tuple(
         [
             made(
                 PartPaymentSummary,
-                account=state.account,
+                account=account,
                 payment=p.payment,
                 amount=p.amount,
-                currency=state.currency,
+                currency=currency,
                 paid_at=p.paid_at,
                 reversed_at=p.reversed_at,
             )

@@ -146,12 +146,15 @@ def reconnection(state: ArrearsState, by: By) -> Events:
 
 def register(state: ArrearsState) -> tuple[StopSummary, ...]:
     """The stops, as their register shows them (WAT-C4c)."""
+    account, premises = state.account, state.premises
+    if account is None or premises is None:
+        return ()
     return tuple(
         [
             made(
                 StopSummary,
-                account=state.account,
-                premises=state.premises,
+                account=account,
+                premises=premises,
                 kind=stop.kind,
                 since=stop.at,
                 crew=stop.crew,

@@ -56,6 +56,8 @@ def _messages(s: ComplaintState, e: AnyEvent) -> Iterator[Message]:
             yield intake(s, "new_complaint", **what)
             if e.text is not None:  # KUN-6.1.16: a written opinion is passed to the head.
                 yield role(s, next_level, "written_complaint", text=e.text, rule="KUN-6.1.16")
+            elif "PROP-1.3" in s.policy.rules:  # the head gets a report of every incident.
+                yield role(s, next_level, "incident_report", category=e.category, rule="PROP-1.3")
         case DeclaredOutOfJurisdiction():
             yield from _parties(s, "out_of_jurisdiction", reason=e.reason)
             yield role(s, next_level, "out_of_jurisdiction", reason=e.reason, rule="ADM-5")

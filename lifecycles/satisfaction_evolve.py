@@ -8,6 +8,7 @@ from lifecycles.changes import changed, made
 from schemas.approvals import ApprovalEvent, ApprovalEvents, ApprovalLapsed, ApprovalWithdrawn
 from schemas.base import Ownership
 from schemas.case import SharedEvents
+from schemas.commitments import CommitmentCancelled
 from schemas.satisfaction import (
     Card,
     Check,
@@ -46,6 +47,8 @@ def evolve(state: SatisfactionState, event: Events) -> SatisfactionState:
         if isinstance(event, ApprovalWithdrawn | ApprovalLapsed):
             left = tuple(r for r in state.removals if r.approval != event.approval)
             after = changed(after, removals=left)
+        elif isinstance(event, CommitmentCancelled):
+            after = changed(after, **_given_up(after, event.commitment))
     else:
         after = changed(state, **_update(state, event))
     # Cards and approvals have promises of their own; so have the checks that are due.
@@ -99,16 +102,22 @@ def _due(s: SatisfactionState, check: Check, e: SelfCheckDue | CompanyCheckDue) 
 
 
 def _recorded(s: SatisfactionState, e: CheckRecorded) -> tuple[Check, ...]:
-    done: dict[str, Any] = {
-        "checked_by": e.checked_by,
-        "evidence": e.evidence,
-        "findings": e.findings,
-    }
-    new = made(Check, department=e.department, kind=e.kind, period=e.period, **done)
-    key = (new.department, new.kind, new.period)
+    key = (e.department, e.kind, e.period)
     known = {(c.department, c.kind, c.period): c for c in s.checks}
-    known[key] = changed(known.get(key, new), **done)
+    check = known.get(key) or made(Check, department=e.department, kind=e.kind, period=e.period)
+    done = {"checked_by": e.checked_by, "evidence": e.evidence, "findings": e.findings}
+    known[key] = changed(check, **done)
     return tuple(known.values())
+
+
+def _given_up(s: SatisfactionState, commitment: str) -> dict[str, Any]:
+    """A check that is asked for no more; its promise goes with it."""
+    if all(c.commitment != commitment for c in s.checks):
+        return {}
+    return {
+        "commitments": tuple(c for c in s.commitments if c.id != commitment),
+        "checks": tuple(c for c in s.checks if c.commitment != commitment),
+    }
 
 
 def _forget_checks(s: SatisfactionState, month: Month) -> dict[str, Any]:

@@ -184,6 +184,9 @@ class CaseRules(Value):
     approvals: dict[Code, ApprovalTerms] = Field(default_factory=dict[Code, ApprovalTerms])
     hasten: HastenTerms = HastenTerms()
 
+    asks_people: ClassVar[tuple[str, ...]] = ()
+    """Those of `asks` that only a human may grant: silence never does (ADM-7)."""
+
     @cached_property
     def terms(self) -> dict[tuple[str, str], CommitmentTerms]:
         """The commitments by name and rule, those of approvals included."""
@@ -234,6 +237,10 @@ class CaseRules(Value):
         if set(self.approvals) != set(self.asks):
             wrong.append(f"approvals must be just these: {', '.join(self.asks) or 'none'}")
         for kind, terms in self.approvals.items():
+            if kind in self.asks_people and terms.silence == "approve":
+                wrong.append(f"approval {kind}: silence never grants it, a human does (ADM-7)")
+            if terms.needed > 1 and terms.silence == "approve":
+                wrong.append(f"approval {kind}: what needs two people is not granted by silence")
             wrong += [
                 f"approval {kind} excludes an unknown part; known: {', '.join(self.parts)}"
                 for part in terms.exclude
@@ -323,6 +330,8 @@ class ComplaintPolicy(CaseRules):
 
     def wrong(self) -> list[str]:
         wrong = super().wrong()
+        if not any((c.starts, c.ends) == ("registered", "answered") for c in self.commitments):
+            wrong.append("a commitment must run from registered to answered (KUN-2.2.6)")
         for name, terms in self.categories.items():
             if terms.department is not None and terms.department not in self.departments:
                 wrong.append(f"category {name} names an unknown department")
@@ -340,6 +349,7 @@ class ConductPolicy(CaseRules):
 
     milestones: ClassVar[tuple[str, ...]] = get_args(ConductMilestone)
     asks: ClassVar[tuple[str, ...]] = ("reassignment",)
+    asks_people: ClassVar[tuple[str, ...]] = asks
     parts: ClassVar[tuple[str, ...]] = ("superior",)
 
     counts: tuple[Outcome, ...] = ("upheld",)
@@ -367,6 +377,7 @@ class SatisfactionPolicy(CaseRules):
 
     milestones: ClassVar[tuple[str, ...]] = get_args(SatisfactionMilestone)
     asks: ClassVar[tuple[str, ...]] = ("head_removal",)
+    asks_people: ClassVar[tuple[str, ...]] = asks
 
     departments: dict[Code, Subject] = Field(default_factory=dict[Code, Subject])
     """Which department answers for a district's repairs; the repairs' intake unit if none."""
@@ -447,6 +458,7 @@ class ArrearsPolicy(CaseRules):
 
     milestones: ClassVar[tuple[str, ...]] = get_args(ArrearsMilestone)
     asks: ClassVar[tuple[str, ...]] = ("cutoff", "write_off")
+    asks_people: ClassVar[tuple[str, ...]] = asks
     parts: ClassVar[tuple[str, ...]] = ("reader", "crew", "owner")
 
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -482,9 +494,7 @@ class ArrearsPolicy(CaseRules):
             wrong.append("commitments must hold one from reconnect_due to reconnected (WAT-C4c)")
         if self.permit.hours.end <= self.permit.hours.start:
             wrong.append("permit hours must end after they start")
-        cutoff = self.approvals.get("cutoff")
-        if cutoff is not None and cutoff.silence == "approve":
-            wrong.append("approval cutoff: silence never approves a cutoff (ADM-7)")
+
         return wrong
 
 

@@ -202,3 +202,23 @@ def test_a_policy_file_that_is_not_utf_8_is_refused_with_a_sentence(tmp_path: Pa
     file.write_bytes('title = "燃气"'.encode("gbk"))
     with pytest.raises(PolicyError, match="is not UTF-8 text"):
         content_of(str(file), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "approval"),
+    [("conduct", "reassignment"), ("satisfaction", "head_removal"), ("arrears", "cutoff")],
+)
+def test_no_policy_can_let_silence_take_a_post_or_a_supply(
+    section: str, approval: str, tmp_path: Path
+) -> None:
+    content = tomllib.loads(GOOD)
+    content[section]["approvals"][approval]["silence"] = "approve"
+    (line,) = wrong(tmp_path, content)
+    assert f"approval {approval}: silence never grants it, a human does (ADM-7)" in line
+
+
+def test_a_policy_for_complaints_must_promise_an_answer(tmp_path: Path) -> None:
+    content = tomllib.loads(GOOD)
+    promised = content["complaint"]["commitments"]
+    content["complaint"]["commitments"] = [c for c in promised if c["name"] != "answer"]
+    assert any("from registered to answered (KUN-2.2.6)" in w for w in wrong(tmp_path, content))

@@ -14,11 +14,12 @@ from gateway.drawing import table
 from gateway.holidays import HolidayChange, fill_holidays
 from gateway.session import policy_folder
 from gateway.terminal.output import AsJson, WrongInput, fail, show
-from gateway.words import listed, readable, span
+from gateway.words import listed, money, readable, span
 from gateway.words.case import asked, silence_in_words
 from lifecycles.policies import Pinned
 from schemas.commitments import CommitmentTerms, RungTerms
 from schemas.policy import (
+    ArrearsPolicy,
     CaseRules,
     ComplaintPolicy,
     ConductPolicy,
@@ -95,6 +96,7 @@ def _drawn(found: Pinned) -> list[RenderableType]:
         ("Complaint (投诉)", p.complaint, _complaint(p.complaint)),
         ("Staff file", p.conduct, _conduct(p.conduct)),
         ("Satisfaction (满意度)", p.satisfaction, _satisfaction(p.satisfaction)),
+        ("Arrears and cutoff (欠费停供)", p.arrears, _arrears(p.arrears)),
     )
     for title, rules, lines in kinds:
         parts.append(Text(f"\n{title}", style="bold"))
@@ -183,6 +185,45 @@ def _satisfaction(rules: SatisfactionPolicy | None) -> list[str]:
         f"Drawn for a call by the office: {rules.sample} % of a day's follow-ups",
         f"Who answers for a district's repairs: {districts or 'the repairs intake unit'}",
     ]
+
+
+def _arrears(rules: ArrearsPolicy | None) -> list[str]:
+    if rules is None:
+        return []
+    permit, plan = rules.permit, rules.plan
+    hours = f"{_clock(permit.hours.start)} to {_clock(permit.hours.end)}"
+    seasons = listed(f"{s.first} to {s.last}" for s in permit.protected_seasons)
+    ends = listed(
+        f"{readable(kind)} {span(t.longest)}" for kind, t in rules.holds.items() if t.longest
+    )
+    restores = listed(readable(kind) for kind, t in rules.holds.items() if t.restores)
+    fresh = "needs a fresh notice" if rules.fresh_notice else "goes on with the notice as served"
+    return [
+        f"Chased from {money(rules.threshold, rules.currency)} on, not below",
+        f"Before the notice: reminders on {rules.reminders} different days (WAT-C1)",
+        f"From the notice to a stop: {span(rules.notice_period)} (WAT-C2); from the stop order to a"
+        f" full stop: {span(rules.stop_order_period)} (WAT-C4a)",
+        f"Written approval by the division head: from DN{rules.large_meter} on, boilers, continuous"
+        " production (WAT-C3)",
+        f"A permit (停供许可) lives {span(permit.lifetime)}, on a look into the log of the last"
+        f" {span(permit.freshness)}",
+        f"Stops only from {hours}, with {_so_many(permit.working_days_after, 'working day')} after;"
+        f" never from {seasons or '(no season is protected)'}",
+        f"Holds that end by themselves: {ends or 'none'}; supply is restored for:"
+        f" {restores or 'none'}",
+        f"Instalments: {plan.most} at most, within {span(plan.longest)}; broken {span(plan.grace)}"
+        " after an instalment is due",
+        f"A payment taken back within {span(rules.reversal_window)} {fresh}",
+        f"A closing without a permit is told to the {readable(rules.next_level)}",
+    ]
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def _so_many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _ladder(rungs: Sequence[RungTerms]) -> str:

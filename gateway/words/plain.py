@@ -40,14 +40,13 @@ def span(length: timedelta) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
-_DECIMALS: Mapping[str, int] = {
-    **dict.fromkeys(
-        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
-    ),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
+_UNUSUAL: Mapping[int, str] = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
 }
-"""Currencies whose smallest unit is not a hundredth, as ISO 4217 lists them."""
+"""Currencies whose smallest unit is not a hundredth, by their decimals, as ISO 4217 lists them."""
+_DECIMALS = {name: decimals for decimals, names in _UNUSUAL.items() for name in names.split()}
 
 
 def money(amount: int, currency: str | None) -> str:

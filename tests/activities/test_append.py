@@ -280,11 +280,14 @@ async def test_two_organisations_count_their_own_positions(log: EventLog) -> Non
 async def test_a_summary_of_a_worker_that_knows_fewer_columns_is_written_too(
     log: EventLog, pool: asyncpg.Pool
 ) -> None:
-    full = summary(approvals=(approval("extension-1", START),), answers=(answer(START),))
+    full = summary(
+        approvals=(approval("extension-1", START),), answers=(answer(START),), premises=("p-1",)
+    )
     await log.append_events(request("repair-1", 0, decision("a", event()), case=full))
     kept = await log.case(ORGANISATION, "repair-1")
     assert kept is not None
     assert (kept.approvals, kept.answers) == (full.approvals, full.answers)
+    assert kept.premises == full.premises
 
     class OlderSummary(CaseSummary):
         def model_dump_json(self, **options: Any) -> str:

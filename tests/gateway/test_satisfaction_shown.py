@@ -73,15 +73,15 @@ def reported(month: str, hours: float, *complaints: Json) -> Json:
     return command("ReportMonth", hours, **told) | {"actor": system}
 
 
-def checked(hours: float, department: str, **more: object) -> Json:
+def checked(hours: float, department: str, findings: tuple[str, ...] = ()) -> Json:
     own = {"kind": "self", "period": "2026-02", "evidence": "slip:1"}
-    return command("RecordCheck", hours, department=department, **own, **more)
+    return command("RecordCheck", hours, department=department, findings=findings, **own)
 
 
 def test_checks_that_are_due_are_shown_and_vanish_when_they_are_on_record() -> None:
     commands = [
         reported("2026-02", 24),
-        checked(25, "billing", findings=["late_slips", "no_receipt"]),
+        checked(25, "billing", findings=("late_slips", "no_receipt")),
         checked(25, "counter"),
     ]
     shown = register(commands, 26)

@@ -165,7 +165,11 @@ def again(policy: Pinned, **conduct: Any) -> Pinned:
 @cache
 def silent(meaning: str) -> Pinned:
     """A policy in which silence means something else."""
-    return again(GAS, approval={"silence": meaning})
+    conduct = GAS.policy.conduct
+    assert conduct is not None
+    terms = conduct.approvals["reassignment"].model_copy(update={"silence": meaning})
+    conduct = conduct.model_copy(update={"approvals": {"reassignment": terms}})
+    return Pinned(GAS.policy.model_copy(update={"conduct": conduct}), GAS.hash)
 
 
 def marked(policy: Pinned = GAS) -> File:
