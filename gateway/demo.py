@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
+from gateway.demo_arrears import full_stop, last_minute
 from gateway.demo_complaints import nobodys_department, third_strike, unanswered
 from gateway.drawing import table
 from gateway.theatre import Scene, Theatre
@@ -150,6 +151,8 @@ SCENES: Sequence[tuple[str, Callable[[Scene], Awaitable[None]]]] = (
     ("A complaint that is nobody's, until a supervisor decides", nobodys_department),
     ("A complaint answered too late, and appealed", unanswered),
     ("A third strike: a human decides", third_strike),
+    ("Approved, cut off, opened by the customer, cut off for good, paid", full_stop),
+    ("Paid while the crew stands at the valve", last_minute),
 )
 SHOWN_IN_FULL = 4
 """The scene whose case is drawn in full at the end."""

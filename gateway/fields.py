@@ -11,12 +11,18 @@ _FORMS = {
     "^party-": "PARTY",
     "^complaint-": "FINDING",
     "^[0-9a-f]": "HASH",
+    "^[A-Z]{3}$": "CURRENCY",
+    "^[0-9]{4}-": "PERIOD",
     "^[a-z0-9][a-z0-9_.-]": "WORD",
     "^[A-Za-z0-9][A-Za-z0-9._:-]": "WHO",
     "^[A-Za-z0-9][A-Za-z0-9:/._#-]": "REFERENCE",
 }
 """How the pattern of an identifier begins, and its name in a usage line."""
 _HELP = {
+    "CURRENCY": "a currency, such as CNY",
+    "DATE": "a day, such as 2026-05-01",
+    "PERIOD": "a month or quarter, such as 2026-05 or 2026-Q2",
+    "NUMBER": "a whole number; of money in the smallest unit, such as fen",
     "CASE": "a case, such as repair-1f2e3d",
     "FINDING": "a finding, such as complaint-1f2e3d/s-1041",
     "HASH": "the hash of the facts, as `standpipe approvals --json` tells it",
@@ -126,7 +132,9 @@ def _form(schema: Json) -> str:
         return YES
     if schema.get("type") == "array":
         return f"{_form(schema['items'])}[,…]"
-    if schema.get("format") == "date-time":
-        return "TIME"
+    if schema.get("type") == "integer":
+        return "NUMBER"
+    if schema.get("format") in ("date-time", "date"):
+        return "TIME" if schema["format"] == "date-time" else "DATE"
     pattern = str(schema.get("pattern", ""))
     return next((form for start, form in _FORMS.items() if pattern.startswith(start)), "TEXT")

@@ -21,6 +21,7 @@ from gateway.drawing import event_lines
 from gateway.reporting import report
 from gateway.session import Session
 from gateway.timeline import Timeline
+from lifecycles.policies import Pinned, pinned
 from schemas.envelope import Json
 from schemas.party import Party
 from settings import Settings
@@ -139,6 +140,57 @@ class Scene:
             "accused": [{"staff": accused}] if accused else [],
         }
         return await self._opened(words, {**_from("clerk-12", "clerk"), "body": body}, customer)
+
+    async def overdue(self, words: str, customer: Party, owed: int, *, dn: int = 20) -> str:
+        """A billing run finds a customer's account overdue; the first such case is the scene's own.
+
+        What is owed is in the currency's smallest unit.
+        """
+        theatre, number = self._theatre, uuid4().hex[:8]
+        party, terms = f"party-{uuid4().hex[:16]}", self.rules().policy.arrears
+        assert terms is not None, "the demonstration's policy has terms for arrears"
+        await theatre.session.vault.put(theatre.session.organisation, party, customer)
+        due = (self.moment() - timedelta(days=30)).date().isoformat()
+        body: Json = {
+            "type": "OpenArrears",
+            "account": f"account:{number}",
+            "premises": f"premises:{number}",
+            "reader": "reader-4",
+            "dn": dn,
+            "customer_class": "household" if dn < terms.large_meter else "commercial",
+            "party": party,
+            "district": "north",
+            "currency": terms.currency,
+            "bills": [{"bill": f"bill:{number}", "amount": owed, "due": due}],
+            "run": "bills",
+        }
+        case_id = f"arrears-{number}-1"
+        command = {**_from("billing", "service"), "body": body}
+        await theatre.cases.open(case_id, theatre.policy, command)
+        self.case = self.case or case_id
+        self.parties += [party]
+        await self.told(words, case_id)
+        return case_id
+
+    async def paid(self, owed: int) -> None:
+        """Money comes in for the scene's own case, just now."""
+        facts: Json = {
+            "payment": f"bank:{uuid4().hex[:8]}",
+            "amount": owed,
+            "currency": (await self.timeline()).state["currency"],
+            "paid_at": (await self.clock()).isoformat(),
+        }
+        await self.done("RecordPayment", who="bank", role="service", **facts)
+
+    def rules(self) -> Pinned:
+        """The policy that all cases here are opened under."""
+        return pinned(self._theatre.policy)
+
+    async def clock(self, of: str | None = None) -> datetime:
+        """A case's own present time (UTC): ahead of the wall's by what was skipped."""
+        skipper = self._theatre.skipper
+        handle = skipper.client.get_workflow_handle(of or self.case)
+        return await skipper.get_current_time(handle)
 
     async def approved(self, of: str, who: str, role: str) -> None:
         """Somebody says yes to what is asked, on the facts as they stand."""

@@ -131,7 +131,9 @@ def closes_at(s: ArrearsState) -> datetime | None:
     """When no payment can be taken back any more (UTC); None while the case is not Paid."""
     if s.stage != Stage.PAID or s.settled_at is None:
         return None
-    return max(s.settled_at + s.rules.reversal_window, s.restored_at or s.settled_at)
+    came = (p.paid_at for p in s.payments if p.reversed_at is None)
+    last = max(s.settled_at, *came)
+    return max(last + s.rules.reversal_window, s.restored_at or last)
 
 
 # Who may not decide

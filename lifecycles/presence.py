@@ -1,6 +1,6 @@
 """How a case registers with the premises that it concerns: on opening, ending and reopening.
 
-It tells each of them by revision, so that the order of arrival does not matter (decision 0006).
+It tells each of them by revision, so that the order of arrival does not matter (decision 0008).
 """
 
 from collections.abc import Iterable

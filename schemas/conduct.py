@@ -34,9 +34,10 @@ def conduct_id(organisation: Organisation, staff: Subject) -> CaseId:
     their SHA-256, in hex.
     """
     known = staff.casefold()
-    plain = re.fullmatch(r"[a-z0-9-]{1,28}", known) and not organisation.endswith("-")
-    if plain and "--" not in organisation and "--" not in known:
-        return f"conduct-{organisation}--{known}"
+    name = f"{organisation}--{known}"
+    plain = re.fullmatch(r"[a-z0-9-]{1,60}", name) and not organisation.endswith("-")
+    if plain and name.count("--") == 1:
+        return f"conduct-{name}"
     return f"conduct-x{sha256(f'{organisation}/{known}'.encode()).hexdigest()[:32]}"
 
 

@@ -25,8 +25,10 @@ from activities.role_passwords import verifier
 from cli import app
 from gateway.terminal import output
 from schemas.envelope import Json
+from schemas.premises import premises_id
 from stack import Endpoints
 from tests.conftest import Database
+from tests.workflows.desk import until
 from worker import build_worker
 
 ROOT = Path(__file__).parents[1]
@@ -230,13 +232,12 @@ def test_every_wrong_field_is_told_with_what_would_be_right(
         assert reason.startswith(start)
 
 
-def test_a_case_of_a_kind_that_there_is_not_yet_and_an_empty_remark_are_wrong_input() -> None:
-    result = run("command", "arrears-1", "TakeCase", "--remark", " ", "--json")
+def test_a_case_of_no_kind_that_there_is_and_an_empty_remark_are_wrong_input() -> None:
+    result = run("command", "enquiry-1", "TakeCase", "--remark", " ", "--json")
     assert result.exit_code == 2
     remark, case = json.loads(result.stdout)["reasons"]
     assert remark.startswith("--remark: give some text")
-    known = "known: repair, complaint, conduct, satisfaction."
-    assert case == f"CASE: there is no such kind of case; {known}"
+    assert case.startswith("CASE: must look like repair-1f2e3d")
 
 
 @pytest.mark.usefixtures("nowhere")
@@ -330,6 +331,22 @@ def test_a_file_that_is_no_filing_is_wrong_input(tmp_path: Path) -> None:
 
 
 # On real servers
+
+
+async def test_a_case_on_premises_says_so_and_they_tell_what_is_open_on_them(cli: Cli) -> None:
+    repair = (await reported(cli, "--premises", "P-1"))["case_id"]
+    complaint = read(await cli(*COMPLAINT, "--premises", "p-1", "--json"))["case_id"]
+    assert "premises P-1" in (await cli("case", "show", repair)).stdout
+    assert "premises p-1" in (await cli("case", "show", complaint)).stdout
+    place = premises_id(os.environ["STANDPIPE_ORGANISATION"], "P-1")
+
+    async def both_are_there() -> bool:
+        return {repair, complaint} <= set((await cli("case", "show", place)).stdout.split())
+
+    await until(both_are_there)
+    refused = await cli("command", place, "RecordPresence")
+    assert refused.exit_code == 2
+    assert "cases alone speak to premises" in refused.stderr
 
 
 async def test_personal_data_is_shown_by_the_vault_and_by_nothing_else(cli: Cli) -> None:

@@ -181,6 +181,8 @@ def _drawn_stop(stop: StopFile, clock: Clock) -> Iterator[RenderableType]:
 def _shown_by(c: Condition, clock: Clock) -> str:
     if not c.evidence:
         return c.proof or ""
-    last = c.evidence[-1]
+    # Who did it says more than what the clock made of it.
+    people = [e for e in c.evidence if e.actor.role != "system"]
+    last = (people or c.evidence)[-1]
     more = f" and {len(c.evidence) - 1} more" if len(c.evidence) > 1 else ""
     return f"{last.type} #{last.version} by {last.actor.subject}, {clock.write(last.at)}{more}"

@@ -191,12 +191,11 @@ def _arrears(rules: ArrearsPolicy | None) -> list[str]:
     if rules is None:
         return []
     permit, plan = rules.permit, rules.plan
+    holds = sorted(rules.holds.items())
     hours = f"{_clock(permit.hours.start)} to {_clock(permit.hours.end)}"
     seasons = listed(f"{s.first} to {s.last}" for s in permit.protected_seasons)
-    ends = listed(
-        f"{readable(kind)} {span(t.longest)}" for kind, t in rules.holds.items() if t.longest
-    )
-    restores = listed(readable(kind) for kind, t in rules.holds.items() if t.restores)
+    ends = listed(f"{readable(kind)} {span(t.longest)}" for kind, t in holds if t.longest)
+    restores = listed(readable(kind) for kind, t in holds if t.restores)
     fresh = "needs a fresh notice" if rules.fresh_notice else "goes on with the notice as served"
     return [
         f"Chased from {money(rules.threshold, rules.currency)} on, not below",

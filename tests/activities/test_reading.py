@@ -128,6 +128,41 @@ async def test_cases_are_listed_page_by_page_and_filtered(log: EventLog) -> None
     assert await log.case(ORGANISATION, "repair-9") is None
 
 
+async def test_what_is_open_on_premises_is_found_in_the_log(log: EventLog) -> None:
+    ended = START + timedelta(hours=1)
+    await fill(
+        log,
+        {
+            "repair-1": {"premises": ("p-1", "p-2")},
+            "complaint-2": {"kind": "complaint", "premises": ("p-2",)},
+            "repair-3": {"premises": ("p-2",), "final": True, "closed_at": ended},
+            # It has ended, but another case has yet to hear of that.
+            "repair-4": {"premises": ("p-2",), "closed_at": ended},
+            "arrears-5": {"kind": "arrears", "premises": ("p-2",)},
+            "repair-6": {"premises": ("p-3",)},
+            "repair-7": {},
+        },
+    )
+    await log.append_events(
+        request(
+            "repair-8",
+            0,
+            decision("a", event()),
+            case=summary(premises=("p-2",)),
+            organisation="other",
+        )
+    )
+    assert await log.open_on(ORGANISATION, ["P-2"]) == ["complaint-2", "repair-1"]
+    assert await log.open_on(ORGANISATION, ["p-1", "P-3"]) == ["repair-1", "repair-6"]
+    assert await log.open_on(ORGANISATION, ["p-9"]) == []
+    assert await log.open_on(ORGANISATION, []) == []
+
+
+async def test_premises_are_on_nobodys_worklist(log: EventLog) -> None:
+    await fill(log, {"premises-1": {"kind": "premises"}, "repair-1": {}})
+    assert [row.case_id for row in await log.worklist(ORGANISATION)] == ["repair-1"]
+
+
 async def test_the_worklist_puts_special_care_first_and_then_the_longest_owed(
     log: EventLog,
 ) -> None:

@@ -1,5 +1,6 @@
 """Cases of whatever kind as their timelines show them, on fixed dates, under the gas policy."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,7 +43,6 @@ def timeline_of(
     now = NINE + hours * HOUR
     lifecycle = lifecycle_of(case_id)
     state = lifecycle.initial(case_id, "town", *policy)
-    decisions: list[RecordedDecision] = []
     moments = [lifecycle.command(c) for c in commands]
     steps: list[Step] = []
     version = 0
@@ -57,6 +57,12 @@ def timeline_of(
         made = plan(lifecycle, state, 0, moments, now)
         assert not made.refused, made.refused
         steps = made.steps
+    return timeline("town", case_id, policy, recorded(steps), now, ahead=ahead)
+
+
+def recorded(steps: Sequence[Step], before: int = 0) -> list[RecordedDecision]:
+    """Steps as the log would hold them, after so many events of other cases."""
+    decisions: list[RecordedDecision] = []
     version = 0
     for step in steps:
         version += len(step.events)
@@ -65,14 +71,14 @@ def timeline_of(
                 command_id=step.command.id,
                 command_hash="0" * 64,
                 version=version,
-                position=version,
+                position=before + version,
                 events=tuple(str(dump(e)["type"]) for e in step.events),
                 command=dump(step.command),
                 decided_at=step.decided_at,
                 bodies=tuple(dump(e) for e in step.events),
             )
         )
-    return timeline("town", case_id, policy, decisions, now, ahead=ahead)
+    return decisions
 
 
 def drawn(shown: Timeline, width: int = 80) -> str:

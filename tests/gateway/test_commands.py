@@ -62,3 +62,32 @@ def test_what_the_clock_and_other_cases_send_is_not_for_people() -> None:
     known = {name for kind in commands.KINDS for name in commands.models(kind)}
     assert not known & {"RecordFinding", "AdoptComplaint", "RankYear", "DeadlinePassed"}
     assert {"DecideApproval", "AnswerComplaint", "RecordReply", "RecordImprovement"} <= known
+
+
+def test_amounts_currencies_and_days_are_told_as_such() -> None:
+    known = commands.models("arrears")
+    assert usage(known["RecordPayment"]) == (
+        "--payment REFERENCE --amount NUMBER --currency CURRENCY --paid-at TIME"
+    )
+    model = known["AgreePlan"]
+    words = ("--instalments", "6000:2026-05-01,6000:2026-06-01", "--consent", "letter:1")
+    given, wrong = commands.options(words, fields(model))
+    assert not wrong
+    assert commands.body(model, "AgreePlan", given)["instalments"] == [
+        {"amount": 6000, "due": "2026-05-01"},
+        {"amount": 6000, "due": "2026-06-01"},
+    ]
+    with pytest.raises(Invalid) as refused:
+        commands.body(model, "AgreePlan", {"instalments": [{"amount": "9.5", "due": "soon"}]})
+    told = [r for r in refused.value.reasons if r.startswith("--instalments")]
+    assert told[:2] == [
+        "--instalments: AMOUNT must be a whole number; of money in the smallest unit, such as fen;"
+        " write AMOUNT:DUE[,…]",
+        "--instalments: DUE must be a day, such as 2026-05-01; write AMOUNT:DUE[,…]",
+    ]
+
+
+def test_what_opens_an_arrears_case_or_needs_a_look_into_the_log_is_not_for_people() -> None:
+    known = commands.models("arrears")
+    assert not {"OpenArrears", "AddBills", "IssuePermit"} & known.keys()
+    assert {"RecordValveClosed", "PlaceHold", "AuthoriseCutoff"} <= known.keys()

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cli import app
 from gateway import demo
+from gateway import demo_arrears as arrears
 from gateway import demo_complaints as complaints
 from gateway.policies import content_of
 from gateway.theatre import Theatre
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 PEOPLE = (
     *(demo.WANG, demo.LIU, demo.ZHAO, demo.SUN, demo.QIAN, demo.ZHOU),
     *(complaints.WU, complaints.ZHENG, complaints.CHEN, complaints.HE, complaints.XU),
+    *(arrears.LAUNDRY, arrears.FENG),
 )
 PARTICULARS = [
     text for party in PEOPLE for text in (party.name, party.phone, party.address) if text
@@ -37,7 +39,8 @@ async def test_the_stories_end_as_they_are_told_and_tell_nothing_personal(
     told: list[RenderableType] = []
     async with Theatre.opened(tmp_path / "demo", policy, lambda _: None) as theatre:
         scenes = await demo.play(theatre, told.append)
-        facts: list[Any] = [demo.facts(s.title, await s.timeline()) for s in scenes]
+        ends = [await scene.timeline() for scene in scenes]
+        facts: list[Any] = [demo.facts(s.title, end) for s, end in zip(scenes, ends, strict=True)]
         log, organisation = theatre.session.log, theatre.session.organisation
         events = await log.read_stream(organisation, conduct_id(organisation, complaints.STAFF))
         file = [event.type for event in events]
@@ -55,7 +58,7 @@ async def test_the_stories_end_as_they_are_told_and_tell_nothing_personal(
                 *(("case", "show", fact["case_id"], "--json") for fact in facts),
             )
         ]
-    in_time, nobody, no_access, one_fault, unhappy, returned, late, strikes = facts
+    in_time, nobody, no_access, one_fault, unhappy, returned, late, strikes, *debts = facts
 
     assert in_time["stage"] == "Closed"
     assert (in_time["broken"], in_time["told"]) == ([], [])
@@ -84,6 +87,18 @@ async def test_the_stories_end_as_they_are_told_and_tell_nothing_personal(
     assert strikes["stage"] == "Closed"
     assert file.count("FindingRecorded") == 3
     assert file.count("ReassignmentProposed") == file.count("Reassigned") == 1
+
+    assert [debt["stage"] for debt in debts] == ["Closed", "Closed"]
+    stopped, spared = (end.state for end in ends[-2:])
+    assert [(s["kind"], s["permitted"]) for s in stopped["stops"]] == [
+        ("temporary", True),
+        ("full", True),
+    ]
+    assert stopped["stops"][0]["reopened_at"] < stopped["stops"][1]["restored_at"]
+    assert [a["state"] for a in stopped["approvals"]] == ["approved", "approved"]
+    assert "WAT-C4c" in debts[0]["kept"]  # supply restored in time
+    assert (spared["stops"], spared["supply"]) == ([], "on")
+    assert [p["state"] for p in spared["permits"]] == ["revoked"]
 
     assert sorted(str(p.name) for p in kept) == sorted(str(p.name) for p in PEOPLE)
     for result in shown:

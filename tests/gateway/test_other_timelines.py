@@ -190,3 +190,41 @@ def test_every_kind_of_timeline_fits_eighty_columns() -> None:
     reply = command("RecordReply", 61, who="s-1041", evidence="letter:9")
     for shown in (complaint(asked(), 100), staff([*strikes, reply], 400)):
         assert max(len(line) for line in drawn(shown).splitlines()) <= 80
+
+
+def presence(case: str, hours: float, **fields: object) -> Json:
+    """What a case tells its premises."""
+    told = {"premises": "p-1", "case": case, "open": True, "revision": 1, **fields}
+    system = {"subject": "standpipe", "role": "system", "proof": "system"}
+    sent = command("RecordPresence", hours, **told)
+    return sent | {"actor": system, "id": f"{case}/asks/{told['revision']}"}
+
+
+def test_premises_tell_what_is_open_on_them_and_who_waits_for_it() -> None:
+    told = [
+        presence("arrears-1", 0),
+        presence("repair-2", 1, outage=True),
+        presence("complaint-3", 2),
+        presence("complaint-3", 3, open=False, revision=2),
+    ]
+    shown = timeline_of("premises-town--p-1", GAS, told, 4)
+    assert [e.text for e in shown.events] == [
+        "premises p-1 are watched; unit gas-control-room has them",
+        "arrears-1 is open here",
+        "repair-2 is open here, an outage",
+        "arrears-1 is to wait for the outage repair-2",
+        "complaint-3 is open here",
+        "arrears-1 is to wait for the case complaint-3",
+        "complaint-3 is no longer open here",
+        "arrears-1 need not wait any more (complaint-3.1)",
+    ]
+    assert shown.possible == ()
+    head = " ".join(drawn(shown).split())
+    assert "premises p-1; policy" in head
+    assert "open here: arrears-1, repair-2" in head
+    assert "arrears-1 waits for repair-2" in head
+
+
+def test_a_case_says_on_which_premises_it_is() -> None:
+    assert "district north, premises P-1;" in drawn(complaint([registered(premises="P-1")], 1))
+    assert "premises" not in drawn(complaint([registered()], 1))

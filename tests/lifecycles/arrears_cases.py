@@ -7,7 +7,7 @@ from typing import Any
 
 from lifecycles.arrears_money import balance
 from lifecycles.decisions import Rejected
-from lifecycles.lifecycle import LIFECYCLES, Plan, plan
+from lifecycles.lifecycle import LIFECYCLES, Plan, Step, plan
 from lifecycles.policies import Pinned, pinned
 from schemas.arrears import ArrearsState, Guard, Permit, Stage
 from schemas.base import SYSTEM, Actor, Event
@@ -78,6 +78,7 @@ class Debt:
         self.heard: list[datetime] = []
         """When each of them was decided."""
         self.messages: list[Message] = []
+        self.steps: list[Step] = []
         self.version = 0
         self.sent = 0
 
@@ -180,6 +181,7 @@ class Debt:
     def _plan(self, commands: Sequence[CommandEnvelope[Any]], now: datetime) -> Plan:
         made = plan(ARREARS, self.state, self.version, commands, now)
         self.state, self.version = made.state, made.version
+        self.steps += made.steps
         for step in made.steps:
             self.events += step.events
             self.heard += [step.decided_at] * len(step.events)
@@ -248,7 +250,7 @@ def eligible(policy: Pinned = WATER, **fields: Any) -> Debt:
 
 
 def awaiting(policy: Pinned = WATER, **fields: Any) -> Debt:
-    debt = eligible(policy, **LARGE | fields)
+    debt = eligible(policy, **{**LARGE, **fields})
     debt.do("RequestCutoff", 9, reason="unpaid")
     return debt
 
@@ -268,7 +270,7 @@ def approved(policy: Pinned = WATER, **fields: Any) -> Debt:
 def visited(debt: Debt | None = None) -> Debt:
     """A visit is due on the tenth day, 09:00 to 12:00."""
     debt = debt or authorised()
-    window = {"start": days(VISIT), "end": days(VISIT + 3 * HOUR)}
+    window: dict[str, Any] = {"start": days(VISIT), "end": days(VISIT + 3 * HOUR)}
     debt.do("ScheduleVisit", 9.2, crew="crew-1", **window)
     return debt
 

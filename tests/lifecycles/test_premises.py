@@ -56,7 +56,7 @@ class Place:
         made: Plan = plan(PREMISES, self.state, self.version, [command], MONDAY)
         assert not made.refused
         self.state, self.version = made.state, made.version
-        said = [event.type for step in made.steps for event in step.events]
+        said = [type(event).__name__ for step in made.steps for event in step.events]
         self.happened += said
         return said
 
