@@ -14,7 +14,9 @@ from schemas.envelope import (
     Decision,
     Json,
     Message,
+    PartPaymentSummary,
     SatisfactionAnswer,
+    StopSummary,
 )
 
 ORGANISATION = "town"
@@ -104,6 +106,34 @@ def approval(name: str, due: datetime, **fields: Any) -> ApprovalSummary:
 
 def answer(at: datetime, result: str = "satisfied", department: str = "east") -> SatisfactionAnswer:
     return SatisfactionAnswer.model_validate({"at": at, "department": department, "result": result})
+
+
+def stop(since: timedelta = timedelta(0), **fields: Any) -> StopSummary:
+    """A closed valve, so long after the start."""
+    usual: dict[str, Any] = {
+        "account": "A-1",
+        "premises": "P-1",
+        "kind": "temporary",
+        "since": START + since,
+        "crew": "k-7",
+        "permitted": True,
+        "valve": "V-1",
+        "seal": "S-1",
+        "reading": 120,
+    }
+    return StopSummary.model_validate(usual | fields)
+
+
+def part(since: timedelta = timedelta(0), **fields: Any) -> PartPaymentSummary:
+    """A part payment, so long after the start."""
+    usual: dict[str, Any] = {
+        "account": "A-1",
+        "payment": "pay-1",
+        "amount": 100,
+        "currency": "CNY",
+        "paid_at": START + since,
+    }
+    return PartPaymentSummary.model_validate(usual | fields)
 
 
 def request(

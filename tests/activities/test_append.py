@@ -22,8 +22,10 @@ from tests.activities.appends import (
     commands,
     decision,
     event,
+    part,
     promise,
     request,
+    stop,
     summary,
 )
 
@@ -323,6 +325,8 @@ async def test_every_column_of_a_case_is_written_again_when_it_changes(log: Even
         approvals=(approval("extension-1", START),),
         answers=(answer(START),),
         premises=("p-1", "p-2"),
+        stops=(stop(),),
+        part_payments=(part(),),
     )
     before = await log.case(ORGANISATION, "repair-1")
     await log.append_events(request("repair-1", 1, decision("b", event()), case=other))

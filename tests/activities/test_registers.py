@@ -10,8 +10,17 @@ from activities.event_log import EventLog
 from activities.log_reader import _PART_PAYMENTS, _STOPS
 from activities.rebuild import rebuild
 from lifecycles.lifecycle import LIFECYCLES
-from schemas.envelope import CaseSummary, PartPaymentSummary, StopSummary
-from tests.activities.appends import ORGANISATION, START, decision, event, request, summary
+from schemas.envelope import CaseSummary, StopSummary
+from tests.activities.appends import (
+    ORGANISATION,
+    START,
+    decision,
+    event,
+    part,
+    request,
+    stop,
+    summary,
+)
 from tests.conftest import Database
 from tests.lifecycles.arrears_cases import (
     HOUR,
@@ -25,32 +34,6 @@ from tests.lifecycles.arrears_cases import (
 )
 
 SUMMARY = LIFECYCLES["arrears"].summary
-
-
-def stop(since: timedelta = timedelta(0), **fields: Any) -> StopSummary:
-    usual: dict[str, Any] = {
-        "account": "A-1",
-        "premises": "P-1",
-        "kind": "temporary",
-        "since": START + since,
-        "crew": "k-7",
-        "permitted": True,
-        "valve": "V-1",
-        "seal": "S-1",
-        "reading": 120,
-    }
-    return StopSummary.model_validate(usual | fields)
-
-
-def part(since: timedelta = timedelta(0), **fields: Any) -> PartPaymentSummary:
-    usual: dict[str, Any] = {
-        "account": "A-1",
-        "payment": "pay-1",
-        "amount": 100,
-        "currency": "CNY",
-        "paid_at": START + since,
-    }
-    return PartPaymentSummary.model_validate(usual | fields)
 
 
 async def put(log: EventLog, stream: str, case: CaseSummary, *, after: int = 0) -> None:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from gateway.timeline import Timeline, timeline
-from gateway.words import arrears, money, obeyed, rule_of, words
+from gateway.words import arrears, money, obeyed, words
 from lifecycles.arrears_guards import Look, Stopping, checks
 from schemas.arrears import ArrearsEvents
 from schemas.policy import HoldKind
@@ -146,8 +146,7 @@ def test_the_approval_of_a_stop_shows_its_facts_with_amounts_and_that_silence_is
 
 
 def test_rules_follow_what_an_event_says() -> None:
-    debt = fully_stopped()
-    rules = [(e.type, e.rule) for e in shown(debt, 16).events]
+    rules = [(e.type, e.rule) for e in shown(fully_stopped(), 16).events]
     assert ("NoticeServed", "WAT-C2") in rules
     assert ("StopOrderServed", "WAT-C4a") in rules
     assert [r for t, r in rules if t == "ValveClosed"] == ["WAT-C2", "WAT-C4b"]
@@ -155,7 +154,6 @@ def test_rules_follow_what_an_event_says() -> None:
     assert {"WAT-C1", "WAT-C2", "WAT-C3", "WAT-C4a", "WAT-C4b", "WAT-C4c", "WAT-B9"} <= obeyed(
         WATER.policy
     )
-    assert rule_of(debt.events[0], ()) is None
 
 
 def test_what_the_clock_brings_says_what_prevents_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 from activities.canonical import event_id
 from gateway.dossier import dossier
 from gateway.dossier_page import page
-from schemas.arrears import ValveClosed
+from schemas.arrears import Stage, ValveClosed
 from schemas.dossier import Condition, Dossier, StopFile
 from schemas.envelope import RecordedDecision
 from tests.gateway.shown import recorded
@@ -30,7 +30,6 @@ from tests.lifecycles.arrears_cases import (
     noticed,
     opened,
     ordered,
-    paid,
     permitted,
     planned,
     reconnecting,
@@ -246,11 +245,9 @@ def test_an_authorisation_that_lapsed_is_shown_with_what_undid_it() -> None:
     assert named(stop, "authorisation").held is False
 
 
-@pytest.mark.parametrize(
-    "made", [paid, SAMPLES["Closed"], SAMPLES["MovedOut"], SAMPLES["Withdrawn"]]
-)  # type: ignore[index]
-def test_where_nothing_is_owed_no_stop_is_planned(made: Any) -> None:
-    found = dossier_of(made(), at=40)
+@pytest.mark.parametrize("stage", [Stage.PAID, Stage.CLOSED, Stage.MOVED_OUT, Stage.WITHDRAWN])
+def test_where_nothing_is_owed_no_stop_is_planned(stage: Stage) -> None:
+    found = dossier_of(SAMPLES[stage](), at=40)
     assert (found.stops, found.complete, found.missing) == ((), True, ())
     assert "none is to be" in page(found)
 
@@ -373,8 +370,8 @@ def read(html: str) -> _Reader:
     return reader
 
 
-@pytest.mark.parametrize("stage", sorted(set(SAMPLES) - {"Unopened"}))
-def test_the_page_of_a_case_at_any_stage_stands_alone_and_is_well_formed(stage: Any) -> None:
+@pytest.mark.parametrize("stage", sorted(set(SAMPLES) - {Stage.UNOPENED}))
+def test_the_page_of_a_case_at_any_stage_stands_alone_and_is_well_formed(stage: Stage) -> None:
     html = page(dossier_of(SAMPLES[stage](), at=40))
     reader = read(html)
     assert reader.links == []

@@ -6,7 +6,8 @@ Each is told at a desk of its own, whose name is in its cases' names.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -20,7 +21,7 @@ from lifecycles.decisions import Rejected
 from schemas.conduct import conduct_id
 from schemas.envelope import AppendRequest, AppendResult
 from schemas.satisfaction import SatisfactionReport
-from tests.workflows.desk import ORGANISATION, Desk, ago, until
+from tests.workflows.desk import ORGANISATION, Desk, ago, any_day, until, visit_on
 
 LIVES: dict[str, Callable[[Desk], Awaitable[None]]] = {}
 COMMON: dict[str, Any] = {"category": "no-gas", "severity": "common"}
@@ -419,3 +420,85 @@ async def measured(desk: Desk) -> None:
             id=f"report-measured-{number}",
             task_queue=desk.task_queue,
         )
+
+
+@life
+async def cut_off(desk: Desk) -> None:
+    """Stopped for a while, opened by the customer, stopped in full, paid, and on again."""
+    desk = replace(desk, policy=any_day(desk.policy))
+    case_id = await desk.authorised()
+    with suppress(Rejected):
+        await desk.ask_permit(case_id, for_full_stop=True)
+    await desk.ask_permit(case_id)
+    await desk.close_valve(case_id)
+    await desk.send(case_id, "ReportSelfReopened", evidence="photo-3")
+    await desk.send(case_id, "ServeStopOrder", how="door", proof="photo-4")
+    await desk.later(case_id, 4 * DAY)
+    await desk.ask_permit(case_id, "permit-2", for_full_stop=True)
+    await desk.close_valve(case_id, "permit-2", full=True, seal="S-2")
+    await desk.pay(case_id)
+    await desk.later(case_id, DAY * 2)  # nobody restores it in time
+    on: dict[str, Any] = {"crew": "crew-1", "seal_removed": "S-2", "reading": 121}
+    await desk.send(case_id, "RecordReconnected", by="crew", **on)
+    await desk.later(case_id, 31 * DAY)
+    await desk.handle(case_id).result()
+    # Told only now, of a case that has ended: an incident.
+    await desk.close_valve(case_id, None, seal="S-3")
+    await answered(desk, case_id)
+
+
+@life
+async def spared(desk: Desk) -> None:
+    """Paid while the crew stands at the valve, and taken back."""
+    desk = replace(desk, policy=any_day(desk.policy))
+    case_id = await desk.authorised()
+    await desk.ask_permit(case_id)
+    await desk.pay(case_id)
+    await desk.send(case_id, "ReversePayment", payment="pay-1", reason="bounced")
+    late = await desk.authorised()
+    await desk.ask_permit(late)
+    await desk.later(late, DAY)
+    moved: dict[str, Any] = {"moved_at": ago(days=1).isoformat(), "evidence": "letter-1"}
+    await desk.send(late, "RecordMoveOut", **moved)
+    await answered(desk, late)
+
+
+@life
+async def approved_cutoff(desk: Desk) -> None:
+    """A large meter: silence, then a yes that lapses; instalments; given up in the end."""
+    desk = replace(desk, policy=any_day(desk.policy))
+    case_id = await desk.eligible(dn=50, boilers=True)
+    await desk.send(case_id, "RequestCutoff", reason="unpaid")
+    await desk.later(case_id, 8 * DAY)
+    await desk.pay(case_id, 100)  # it lapses
+    await desk.send(case_id, "RequestCutoff", reason="unpaid")
+    yes: dict[str, Any] = {"decision": "approve", **choice(await desk.known(case_id))}
+    await desk.send(case_id, "DecideApproval", by="division_head", **yes)
+    await desk.send(case_id, "ScheduleVisit", **visit_on(await desk.clock(case_id)))
+    await desk.pay(case_id, 200, payment="pay-2")
+    due = (datetime.now(UTC) + 20 * DAY).date().isoformat()
+    parts = [{"amount": 11_700, "due": due}]
+    await desk.send(case_id, "AgreePlan", instalments=parts, consent="letter-1")
+    await desk.later(case_id, 30 * DAY)
+    await desk.send(case_id, "WriteOff", reason="bankrupt")
+    await desk.later(case_id, 40 * DAY)  # silence is a no
+    await desk.send(case_id, "WriteOff", reason="bankrupt")
+    yes = {"decision": "approve", **choice(await desk.known(case_id))}
+    await desk.send(case_id, "DecideApproval", by="division_head", who="head-2", **yes)
+    await answered(desk, case_id)
+
+
+@life
+async def interlocked(desk: Desk) -> None:
+    """Arrears that wait for what else is open on the premises."""
+    place = "interlocked-9"
+    repair = await desk.opened(premises=place)
+    case_id = await desk.owing(premises=place)
+    await answered(desk, repair, case_id)
+    complaint = await desk.registered(premises=place)
+    await desk.send(repair, "CancelRepair", reason="mistake")
+    await answered(desk, repair, complaint)
+    await desk.send(complaint, "WithdrawComplaint", reason="settled")
+    await answered(desk, complaint)
+    await desk.send(case_id, "WithdrawArrears", reason="mistake")
+    await desk.handle(case_id).result()

@@ -168,13 +168,13 @@ class Desk:
     def overdue(self, at: datetime, **body: Any) -> Json:
         """A billing run finds an account of some premises of its own overdue."""
         number = f"{self.names}-{next(self.numbers)}"
-        usual = {"account": f"A-{number}", "premises": f"P-{number}", "reader": "reader-1"}
+        usual = {"account": f"A-{number}", "premises": number, "reader": "reader-1"}
         usual |= {"dn": 20, "customer_class": "household", "district": "north", "run": "run-1"}
         bill = {"bill": "B-1", "amount": OWED, "due": (at - timedelta(days=9)).date().isoformat()}
         debt = {"party": "party-1", "currency": "CNY", "bills": [bill]}
         return self.command("OpenArrears", at=at, **{**usual, **debt, **body})
 
-    async def owing(self, *history: Json, days: float = 10, **body: Any) -> str:
+    async def owing(self, *history: Json, days: float = 15, **body: Any) -> str:
         """An account that has been chased so long, with what happened since."""
         case_id = self.name("arrears")
         commands = [self.overdue(ago(days=days), **body), *history]
@@ -189,9 +189,9 @@ class Desk:
     async def eligible(self, *history: Json, **body: Any) -> str:
         """An account that was reminded and served a notice, whose period is over."""
         chased = [
-            self.command("RecordContact", at=ago(days=9), how="phone", evidence="call-1"),
-            self.command("RecordContact", at=ago(days=8), how="door", evidence="photo-1"),
-            self.command("ServeNotice", at=ago(days=7.5), how="door", proof="photo-2"),
+            self.command("RecordContact", at=ago(days=14), how="phone", evidence="call-1"),
+            self.command("RecordContact", at=ago(days=13), how="door", evidence="photo-1"),
+            self.command("ServeNotice", at=ago(days=12.5), how="door", proof="photo-2"),
         ]
         return await self.owing(*chased, *history, **body)
 
