@@ -132,7 +132,7 @@ def closes_at(s: ArrearsState) -> datetime | None:
     if s.stage != Stage.PAID or s.settled_at is None:
         return None
     came = (p.paid_at for p in s.payments if p.reversed_at is None)
-    last = max(s.settled_at, *came)
+    last = max((s.settled_at, *came))
     return max(last + s.rules.reversal_window, s.restored_at or last)
 
 

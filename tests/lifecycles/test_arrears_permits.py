@@ -186,7 +186,7 @@ def test_who_approved_the_stop_does_not_carry_it_out() -> None:
 
 def test_a_visit_may_be_moved_and_is_missed_by_the_clock() -> None:
     debt = visited()
-    later = {"start": days(14 + HOUR), "end": days(14 + 2 * HOUR)}
+    later: dict[str, Any] = {"start": days(14 + HOUR), "end": days(14 + 2 * HOUR)}
     assert debt.do("ScheduleVisit", 9.5, crew="crew-2", **later) == ["VisitScheduled"]
     debt.wait(14.9)
     assert debt.stage == Stage.AUTHORISED

@@ -529,7 +529,7 @@ class Life:
         check_stops(self.debt, self.policy, self.sent)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_no_valve_is_closed_with_a_permit_while_any_condition_is_not_met(seed: int) -> None:
     life = Life(seed)
