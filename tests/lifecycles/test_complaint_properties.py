@@ -50,7 +50,7 @@ def wild() -> Pinned:
     rules["approvals"]["extension"] |= {
         "silence": "approve",
         "duration": "PT2H",
-        "needed": 2,
+        "needed": 1,
         "exclude": ["owner", "investigator", "superior"],
     }
     pause = rules["pause_reasons"]["awaiting_customer"]

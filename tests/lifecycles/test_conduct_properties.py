@@ -28,6 +28,7 @@ from tests.lifecycles.conduct_cases import (
     again,
     command,
     finding,
+    silent,
     told,
 )
 from tests.lifecycles.repair_cases import GAS, WATER
@@ -40,7 +41,7 @@ Word = tuple[int, int]
 @cache
 def policies() -> Sequence[Pinned]:
     hurried = again(WATER, strikes=2, window_months=1, counts=["upheld", "partly_upheld"])
-    return (GAS, WATER, again(GAS, approval={"silence": "approve"}), hurried)
+    return (GAS, WATER, silent("approve"), hurried)
 
 
 # The same arithmetic, done otherwise: what a window must hold
