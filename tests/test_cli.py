@@ -594,13 +594,19 @@ async def test_an_anonymous_complaint_has_nobody_in_the_vault(cli: Cli) -> None:
 
 async def test_a_watched_case_is_told_live_until_it_ends(cli: Cli) -> None:
     case = (await reported(cli))["case_id"]
-    watching = asyncio.ensure_future(cli("case", "watch", case, "--json"))
-    await asyncio.sleep(1)
-    assert not watching.done()
+    # A process of its own: two commands in one would share its standard output.
+    watching = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "case", "watch", case, "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert watching.stdout is not None
+    first = await watching.stdout.readline()
+    assert watching.returncode is None
     await asked(cli, case, "CancelRepair", "--reason", "mistake")
-    result = await asyncio.wait_for(watching, 10)
-    assert result.exit_code == 0
-    events = [json.loads(line) for line in result.stdout.splitlines()]
+    rest, _ = await asyncio.wait_for(watching.communicate(), 30)
+    assert watching.returncode == 0
+    events = [json.loads(line) for line in (first + rest).splitlines()]
     assert [e["version"] for e in events] == list(range(1, len(events) + 1))
     assert events[0]["type"] == "RepairReported"
     assert "RepairCancelled" in {e["type"] for e in events}
