@@ -20,7 +20,7 @@ from lifecycles import arrears_notices as notices
 from lifecycles import arrears_plans as plans
 from lifecycles import arrears_stops as stops
 from lifecycles import arrears_visits as visits
-from lifecycles.arrears_evolve import AnyEvent, Results, evolve, in_turn
+from lifecycles.arrears_evolve import AnyEvent, Results, evolve
 from lifecycles.arrears_messages import effects
 from lifecycles.arrears_stages import (
     ALLOWED,
@@ -33,7 +33,7 @@ from lifecycles.arrears_stages import (
     closes_at,
 )
 from lifecycles.changes import changed
-from lifecycles.decisions import By, No, Rejected
+from lifecycles.decisions import By, Rejected
 from schemas.approvals import DecideApproval, DelegateApproval, WithdrawApproval
 from schemas.arrears import (
     AddBills,
@@ -63,7 +63,7 @@ from schemas.arrears import (
     WriteOff,
 )
 from schemas.base import Command
-from schemas.case import HandOverCase, RequestAnswered, TakeCase
+from schemas.case import HandOverCase, TakeCase
 from schemas.envelope import CaseSummary, CommandEnvelope, DeadlinePassed, RecordAnswer
 from schemas.policy import Policy
 
@@ -80,8 +80,6 @@ __all__ = [
     "story",
     "summary",
 ]
-
-Decider = Callable[[ArrearsState, Any, By], Results]
 
 
 def initial(case_id: str, organisation: str, policy: Policy, policy_hash: str) -> ArrearsState:
@@ -107,7 +105,6 @@ def decide(state: ArrearsState, command: CommandEnvelope[Any], now: datetime) ->
 def possible(state: ArrearsState) -> tuple[str, ...]:
     """The commands that somebody may send now."""
     s = state
-    asked = any(a.state == "requested" for a in s.approvals)
     needed = s.stage in (Stage.ELIGIBLE, Stage.STOP_ORDER_SERVED) and approval_needed(s)
     at_valve = s.stage in (Stage.VISIT_DUE, Stage.STOP_ORDER_SERVED)
     sensible = {
@@ -122,36 +119,18 @@ def possible(state: ArrearsState) -> tuple[str, ...]:
         "RecordReconnectionFailed": stops.reconnection_due(s),
         "WriteOff": money.owes(s) and not s.write_off,
         "WithdrawArrears": not s.stops,
-        "DecideApproval": asked,
-        "DelegateApproval": asked,
-        "WithdrawApproval": asked,
-        "DeadlinePassed": False,
-        "RecordAnswer": False,
     }
-    return tuple(name for name in ALLOWED if allowed(s, name) and sensible.get(name, True))
+    return casework.possible(s, ALLOWED, allowed, sensible)
 
 
 def _begun_at(state: ArrearsState) -> datetime | None:
     return state.opened_at
 
 
-def _followed(decider: Decider) -> Decider:
-    """A command, and then what follows from it whatever it was: no decider can forget it."""
-
-    def followed(state: ArrearsState, c: Any, by: By) -> Results:
-        results = list(decider(state, c, by))
-        yield from results
-        if results and not any(isinstance(result, No) for result in results):
-            after = state
-            for event in results:
-                after = after if isinstance(event, No) else evolve(after, event)
-            yield from _follow(state, after, by)
-
-    return followed
-
-
-def _follow(before: ArrearsState, state: ArrearsState, by: By) -> Results:
-    yield from in_turn(
+def _follows(before: ArrearsState, state: ArrearsState, by: By) -> Results:
+    """What follows from a command, whatever it was: no decider can forget it."""
+    yield from casework.in_turn(
+        evolve,
         state,
         by,
         partial(money.settled, before),
@@ -168,10 +147,11 @@ def _follow(before: ArrearsState, state: ArrearsState, by: By) -> Results:
 
 def passed(state: ArrearsState, _: DeadlinePassed, by: By) -> Results:
     """Everything that is due at or before the deadline."""
-    yield from in_turn(
+    yield from casework.in_turn(
+        evolve,
         state,
         by,
-        _promises,
+        casework.passed_in_order,
         holds.expired,
         visits.expired,
         visits.missed,
@@ -180,15 +160,6 @@ def passed(state: ArrearsState, _: DeadlinePassed, by: By) -> Results:
         authority.silence,
         ends.closed,
     )
-
-
-def _promises(state: ArrearsState, by: By) -> Results:
-    yield from sorted(casework.passed(state, by.at), key=lambda event: event.at)
-
-
-def record_answer(state: ArrearsState, c: RecordAnswer, by: By) -> Results:
-    if any(r.id == c.request for r in state.requests):
-        yield RequestAnswered(at=by.at, request=c.request, accepted=c.accepted, reasons=c.reasons)
 
 
 def next_deadline(state: ArrearsState) -> datetime | None:
@@ -240,7 +211,7 @@ def story(state: ArrearsState) -> str:
     return casework.story(state, f"**{state.stage}** {owed}{supply}{held}", next_deadline(state))
 
 
-_PLAIN: Mapping[type[Command], Decider] = {
+DECIDERS: Mapping[type[Command], Callable[[ArrearsState, Any, By], Results]] = {
     OpenArrears: notices.open_case,
     AddBills: money.add_bills,
     RecordContact: notices.record_contact,
@@ -270,10 +241,7 @@ _PLAIN: Mapping[type[Command], Decider] = {
     DelegateApproval: approvals.delegate_approval,
     WithdrawApproval: approvals.withdraw_approval,
     DeadlinePassed: passed,
-    RecordAnswer: record_answer,
-}
-DECIDERS: Mapping[type[Command], Decider] = {
-    kind: _followed(decider) for kind, decider in _PLAIN.items()
+    RecordAnswer: casework.record_answer,
 }
 RULEBOOK = casework.Rulebook[ArrearsState](
     opening=("OpenArrears",),
@@ -286,4 +254,5 @@ RULEBOOK = casework.Rulebook[ArrearsState](
     evolve=evolve,
     facts=authority.facts,
     against=against,
+    follows=_follows,
 )

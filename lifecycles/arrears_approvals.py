@@ -8,7 +8,7 @@ from lifecycles.approvals import among
 from lifecycles.arrears_evolve import AnyEvent, Events, Results, evolve
 from lifecycles.arrears_money import balance, owes
 from lifecycles.arrears_stages import CUTOFF, WRITE_OFF, approval_needed
-from lifecycles.casework import owner_of
+from lifecycles.casework import fold, owner_of
 from lifecycles.decisions import By, No
 from schemas.approvals import (
     Approval,
@@ -176,9 +176,7 @@ def lapsed(before: ArrearsState, state: ArrearsState, by: By) -> Events:
     """What was asked, given or authorised on other grounds than there are now no longer counts."""
     events = list(approvals.lapse(state, partial(facts, state), by))
     yield from events
-    for event in events:
-        state = evolve(state, event)
-    if reason := _lost(before, state):
+    if reason := _lost(before, fold(evolve, state, events)):
         yield AuthorisationLapsed(at=by.at, reason=reason)
 
 

@@ -1,13 +1,13 @@
-"""Arrears: the state after an event, and deciding step by step. Total: it refuses nothing."""
+"""Arrears: the state after an event. Total: it refuses nothing and ignores nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, assert_never
 
 from lifecycles import approvals, casework
 from lifecycles.approvals import same
 from lifecycles.arrears_stages import CUTOFF, ENDED, reminded_at, stage_of
 from lifecycles.changes import changed, made
-from lifecycles.decisions import By, No
+from lifecycles.decisions import No
 from lifecycles.presence import places, registered
 from schemas.approvals import (
     ApprovalEvents,
@@ -72,7 +72,6 @@ from schemas.case import SharedEvents
 AnyEvent = ArrearsEvents | SharedEvents | ApprovalEvents
 Events = Iterator[AnyEvent]
 Results = Iterator[AnyEvent | No]
-Step = Callable[[ArrearsState, By], Results]
 
 SHOWS: dict[type, Code] = {
     NoticeServed: "notice",
@@ -94,15 +93,6 @@ SHOWS: dict[type, Code] = {
     SelfReopened: "supply",
 }
 """Which condition of a stop an event settles; contacts do so as soon as there are enough."""
-
-
-def in_turn(state: ArrearsState, by: By, *steps: Step) -> Results:
-    """Each step decides on the state that those before it left."""
-    for step in steps:
-        for result in list(step(state, by)):
-            if not isinstance(result, No):
-                state = evolve(state, result)
-            yield result
 
 
 def evolve(state: ArrearsState, event: AnyEvent) -> ArrearsState:

@@ -9,7 +9,7 @@ from lifecycles import approvals, commitments, promises
 from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No, settle
 from schemas.approvals import Approval, ApprovalEvent, ApprovalEvents, Facts
-from schemas.base import Command, Owner, Ownership
+from schemas.base import Command, Event, Owner, Ownership
 from schemas.case import (
     AnyCase,
     HandOverCase,
@@ -27,9 +27,11 @@ from schemas.envelope import (
     CommitmentSummary,
     DeadlinePassed,
     Json,
+    RecordAnswer,
 )
 
 S = TypeVar("S", bound=AnyCase)
+E = TypeVar("E", bound=Event)
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """Nothing that is told of a case lies before it."""
@@ -53,6 +55,8 @@ class Rulebook(NamedTuple, Generic[S]):
     """What an approval rests on now, for kinds that ask for approvals; None: it is used up."""
     against: Callable[[S, CommandEnvelope[Any]], Iterable[str]] | None = None
     """Reasons that hold against whatever such an actor sends: no decider can forget them."""
+    follows: Callable[[S, S, By], Iterator[Any]] | None = None
+    """What follows from a command's events, by the state before and after them."""
 
 
 def decide(rules: Rulebook[S], state: S, command: CommandEnvelope[Any], now: datetime) -> list[Any]:
@@ -83,22 +87,62 @@ def decide(rules: Rulebook[S], state: S, command: CommandEnvelope[Any], now: dat
     by = By(max(earliest, min(at, now)), command.actor, command.id, now)
     results = list(rules.deciders[type(body)](state, body, by))
     if results and not rules.allowed(state, kind):
-        also.append(_not_now(rules, state, kind))
+        also.append(not_now(rules, state, kind))
     events = settle(results, also)
+    if events and rules.follows is not None:
+        events += settle(rules.follows(state, fold(rules.evolve, state, events), by))
     if events and rules.facts is not None:
-        after = state
-        for event in events:
-            after = rules.evolve(after, event)
-        facts = partial(rules.facts, after)
-        events += approvals.lapse(after, facts, by)
+        after = fold(rules.evolve, state, events)
+        events += approvals.lapse(after, partial(rules.facts, after), by)
     return events
 
 
-def _not_now(rules: Rulebook[S], state: S, kind: str) -> str:
+def fold(evolve: Callable[[S, E], S], state: S, events: Iterable[E]) -> S:
+    """The state after `events`, for what the same decision says next."""
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def in_turn(
+    evolve: Callable[[S, E], S], state: S, by: By, *steps: Callable[[S, By], Iterable[E | No]]
+) -> Iterator[E | No]:
+    """Each step decides on the state that those before it left."""
+    for step in steps:
+        for result in list(step(state, by)):
+            if not isinstance(result, No):
+                state = evolve(state, result)
+            yield result
+
+
+def not_now(rules: Rulebook[S], state: S, kind: str) -> str:
+    """Why this kind of command is refused at the stage, and which are possible."""
     if kind in rules.opening:
         return rules.opened_already
     possible = ", ".join(rules.possible(state)) or "nothing"
     return f"{kind} is not possible at stage {state.stage}; possible now: {possible}."
+
+
+def possible(
+    state: S,
+    commands: Iterable[str],
+    allowed: Callable[[S, str], bool],
+    sensible: Mapping[str, bool],
+) -> tuple[str, ...]:
+    """Those of the commands that somebody may send now.
+
+    The stage must admit it, and it must make sense: what `sensible` does not name always does,
+    but what only the case gives itself, and to decide an approval that nobody asks for.
+    """
+    asked = any(a.state == "requested" for a in state.approvals)
+    idle = {"DeadlinePassed", "RecordAnswer"}
+    if not asked:
+        idle |= {"DecideApproval", "DelegateApproval", "WithdrawApproval"}
+    return tuple(
+        name
+        for name in commands
+        if name not in idle and sensible.get(name, True) and allowed(state, name)
+    )
 
 
 def owner_of(state: AnyCase) -> Owner | None:
@@ -136,6 +180,12 @@ def hand_over(state: AnyCase, c: HandOverCase, by: By) -> Iterator[OwnerChanged 
     if c.to == owner_of(state):
         return
     yield OwnerChanged(at=by.at, owner=c.to, reason=c.reason)
+
+
+def record_answer(state: AnyCase, c: RecordAnswer, by: By) -> Iterator[RequestAnswered]:
+    """The other case's answer, told once."""
+    if any(r.id == c.request for r in state.requests):
+        yield RequestAnswered(at=by.at, request=c.request, accepted=c.accepted, reasons=c.reasons)
 
 
 def not_before(earliest: datetime | None, by: By, what: str) -> Iterator[No]:
@@ -198,12 +248,17 @@ def evolve(state: S, event: SharedEvents | ApprovalEvents) -> S:
 
 
 def passed(state: AnyCase, at: datetime) -> list[CommitmentEvents]:
-    """Breaches and rungs up to `at`, in order of their time."""
+    """Breaches and rungs up to `at`, promise by promise."""
     idle = unowned_since(state)
     due: list[CommitmentEvents] = []
     for c in state.commitments:
         due += commitments.due_events(c, promises.terms_of(state.rules, c), at, idle)
     return due
+
+
+def passed_in_order(state: AnyCase, by: By) -> Iterator[CommitmentEvents]:
+    """What has passed by now, in order of its time: a step for `in_turn`."""
+    yield from sorted(passed(state, by.at), key=lambda event: event.at)
 
 
 def next_deadline(state: AnyCase, *others: datetime | None) -> datetime | None:

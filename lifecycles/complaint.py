@@ -17,7 +17,7 @@ from lifecycles import complaint_extensions as extensions
 from lifecycles import complaint_intake as intake
 from lifecycles import complaint_links as links
 from lifecycles import complaint_reviews as reviews
-from lifecycles.complaint_evolve import AnyEvent, evolve, fold
+from lifecycles.complaint_evolve import AnyEvent, evolve
 from lifecycles.complaint_messages import effects
 from lifecycles.complaint_stages import (
     ALLOWED,
@@ -104,14 +104,13 @@ def decide(state: ComplaintState, command: CommandEnvelope[Any], now: datetime) 
 def possible(state: ComplaintState) -> tuple[str, ...]:
     """The commands that somebody may send now."""
     s = state
-    asked = any(a.state == "requested" for a in s.approvals)
     dissatisfied = s.follow_up == "not_satisfied"
     sensible = {
         "HandOverComplaint": not arbitration_due(s),
         "ArbitrateReturn": arbitration_due(s),
         "ReturnComplaint": not s.arbitrated,
         "AskCustomer": answers.may_wait(s),
-        "RequestExtension": not asked and s.extensions < s.rules.extension.most,
+        "RequestExtension": extensions.may_ask(s),
         "DecideFinding": bool(s.accused),
         "RecordFollowUp": not dissatisfied,
         "OrderRedo": not s.appeals,
@@ -123,29 +122,18 @@ def possible(state: ComplaintState) -> tuple[str, ...]:
         "ReferExternal": bool(s.appeals),
         "MergeRepeat": not (s.findings or s.repeats),
         "AdoptComplaint": False,
-        "DecideApproval": asked,
-        "DelegateApproval": asked,
-        "WithdrawApproval": asked,
-        "DeadlinePassed": False,
-        "RecordAnswer": False,
     }
-    return tuple(name for name in ALLOWED if allowed(s, name) and sensible.get(name, True))
+    return casework.possible(s, ALLOWED, allowed, sensible)
 
 
 def _begun_at(state: ComplaintState) -> datetime | None:
     return state.registered_at
 
 
-def passed(state: ComplaintState, c: DeadlinePassed, by: By) -> Results:
+def passed(state: ComplaintState, _: DeadlinePassed, by: By) -> Results:
     """Everything that is due at or before the deadline, in order of its time."""
-    due: list[AnyEvent] = sorted(casework.passed(state, by.at), key=lambda event: event.at)
-    state = fold(state, due)
-    spoken = list(extensions.silence(state, by))
-    yield from (*due, *spoken)
-    state = fold(state, spoken)
-    until = answers.asked_until(state)
-    if until and until <= by.at:
-        yield from answers.no_reply(state, by._replace(at=until))
+    steps = (casework.passed_in_order, extensions.silence, answers.no_reply)
+    yield from casework.in_turn(evolve, state, by, *steps)
 
 
 def next_deadline(state: ComplaintState) -> datetime | None:

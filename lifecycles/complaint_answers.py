@@ -5,8 +5,8 @@ from datetime import datetime
 
 from lifecycles import commitments, promises
 from lifecycles.approvals import among, same
-from lifecycles.casework import BEGINNING, not_before
-from lifecycles.complaint_evolve import AnyEvent, evolve, fold
+from lifecycles.casework import BEGINNING, fold, not_before
+from lifecycles.complaint_evolve import AnyEvent, evolve
 from lifecycles.complaint_intake import conclude
 from lifecycles.complaint_stages import (
     ACTIVE,
@@ -89,8 +89,10 @@ def record_reply(state: ComplaintState, c: RecordCustomerReply, by: By) -> Resul
 
 def no_reply(state: ComplaintState, by: By) -> Events:
     """The complainant did not reply within the time: it runs again."""
-    yield CustomerReplied(at=by.at, evidence=None)
-    yield from promises.resume(state, by)
+    until = asked_until(state)
+    if until and until <= by.at:
+        yield CustomerReplied(at=until, evidence=None)
+        yield from promises.resume(state, by._replace(at=until))
 
 
 def decide_finding(state: ComplaintState, c: DecideFinding, by: By) -> Results:
@@ -207,7 +209,7 @@ def _apologised(state: ComplaintState, event: ApologyRecorded | ApologyWaived, b
     state = evolve(state, event)
     settled = list(_apologies_settled(state, by))
     yield from settled
-    yield from close_if_done(fold(state, settled), by)
+    yield from close_if_done(fold(evolve, state, settled), by)
 
 
 def answer(state: ComplaintState, c: AnswerComplaint, by: By) -> Results:
@@ -237,7 +239,7 @@ def answer(state: ComplaintState, c: AnswerComplaint, by: By) -> Results:
         *conclude(state, "answered", by, but=("answered", "apologised")),
     ]
     yield from settled
-    yield from follow_up(fold(state, settled), by)
+    yield from follow_up(fold(evolve, state, settled), by)
 
 
 def agrees(outcome: Outcome, findings: list[Outcome]) -> Iterator[No]:

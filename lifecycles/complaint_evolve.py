@@ -1,6 +1,5 @@
 """Complaint: the state after an event. Total: it refuses nothing and ignores nothing."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -74,13 +73,6 @@ def evolve(state: ComplaintState, event: AnyEvent) -> ComplaintState:
             return changed(state, extension=None)
         return state
     return registered(state, changed(state, **_update(state, event)))
-
-
-def fold(state: ComplaintState, events: Iterable[AnyEvent]) -> ComplaintState:
-    """The state after `events`, for what the same decision says next."""
-    for event in events:
-        state = evolve(state, event)
-    return state
 
 
 def _update(s: ComplaintState, e: ComplaintEvents) -> dict[str, Any]:

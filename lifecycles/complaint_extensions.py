@@ -53,6 +53,12 @@ def request_extension(state: ComplaintState, c: RequestExtension, by: By) -> Res
     yield from approvals.request(state, KIND, _facts(state), by, _cannot_grant(state))
 
 
+def may_ask(state: ComplaintState) -> bool:
+    """Whether none is asked for now, and the policy grants one more."""
+    asked = approvals.pending(state, KIND)
+    return asked is None and state.extensions < state.rules.extension.most
+
+
 def _answers(state: ComplaintState) -> Iterator[Commitment]:
     """The promises to answer, where the answer is still due."""
     for c in state.commitments:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from lifecycles import commitments, promises
 from lifecycles.approvals import same
-from lifecycles.casework import consent_first, not_before, owner_of
+from lifecycles.casework import consent_first, fold, not_before, owner_of
 from lifecycles.complaint_answers import agrees, close_if_done, follow_up, found
-from lifecycles.complaint_evolve import AnyEvent, evolve, fold
+from lifecycles.complaint_evolve import AnyEvent, evolve
 from lifecycles.complaint_intake import conclude
 from lifecycles.complaint_stages import FOUND, finding_of, not_by, only, scope
 from lifecycles.decisions import By, No
@@ -55,7 +55,7 @@ def record_follow_up(state: ComplaintState, c: RecordFollowUp, by: By) -> Result
     met = list(promises.reach(state, "followed_up", by, scope(state)))
     yield from met
     if c.result != "not_satisfied":
-        yield from close_if_done(fold(state, (call, *met)), by)
+        yield from close_if_done(fold(evolve, state, (call, *met)), by)
         return
     supervisor = Owner(kind="role", id=rules.supervisor)
     if owner_of(state) != supervisor:
@@ -89,7 +89,7 @@ def close(state: ComplaintState, c: CloseComplaint, by: By) -> Results:
     yield reviewed
     met = list(promises.reach(state, "reviewed", by, scope(state)))
     yield from met
-    yield from close_if_done(fold(state, (reviewed, *met)), by)
+    yield from close_if_done(fold(evolve, state, (reviewed, *met)), by)
 
 
 def _may_review(state: ComplaintState, by: By) -> Iterator[No]:
@@ -192,12 +192,12 @@ def _decided(
     for f in findings:
         events = list(found(state, _found_above(state, f, decided.reason, decided.answer, by), by))
         yield from events
-        state = fold(state, events)
+        state = fold(evolve, state, events)
     yield decided
     state = evolve(state, decided)
     reached = list(promises.reach(state, "appeal_decided", by, scope(state)))
     yield from reached
-    yield from follow_up(fold(state, reached), by)
+    yield from follow_up(fold(evolve, state, reached), by)
 
 
 def _found_above(

@@ -13,11 +13,12 @@ from typing import Any
 from lifecycles import approvals, casework
 from lifecycles import conduct_findings as findings
 from lifecycles import conduct_proposals as proposals
-from lifecycles.conduct_evolve import Results, evolve, in_turn
+from lifecycles.conduct_evolve import Results, evolve
 from lifecycles.conduct_messages import effects
 from lifecycles.conduct_stages import (
     ALLOWED,
     ENDED,
+    PENDING,
     allowed,
     barred,
     expires_at,
@@ -29,7 +30,7 @@ from lifecycles.conduct_stages import (
 from lifecycles.decisions import By, No, Rejected
 from schemas.approvals import DecideApproval, DelegateApproval, WithdrawApproval
 from schemas.base import SYSTEM, Command
-from schemas.case import HandOverCase, RequestAnswered, TakeCase
+from schemas.case import HandOverCase, TakeCase
 from schemas.conduct import (
     ConcludeInvestigation,
     ConductState,
@@ -56,8 +57,6 @@ __all__ = [
     "summary",
 ]
 
-Decider = Callable[[ConductState, Any, By], Results]
-
 
 def initial(case_id: str, organisation: str, policy: Policy, policy_hash: str) -> ConductState:
     """A file of which nothing is known yet. `Rejected` where the policy has no conduct section."""
@@ -79,40 +78,42 @@ def decide(state: ConductState, command: CommandEnvelope[Any], now: datetime) ->
 
 def possible(state: ConductState) -> tuple[str, ...]:
     """The commands that somebody may send now."""
-    # A complaint alone tells of findings, and nobody takes the rule's own question back.
-    idle = {"RecordFinding", "WithdrawApproval", "DeadlinePassed", "RecordAnswer"}
     waiting = {name for k in state.counts for name in pending(k)}
-    idle |= {"RecordMeasure", "ConcludeInvestigation", "RecordRedress"} - waiting
     proposed = open_proposal(state)
-    if proposed is None or proposed.reply is not None:
-        idle.add("RecordReply")
-    return tuple(name for name in ALLOWED if name not in idle and allowed(state, name))
+    sensible = {
+        # A complaint alone tells of findings, and nobody takes the rule's own question back.
+        "RecordFinding": False,
+        "WithdrawApproval": False,
+        "RecordReply": proposed is not None and proposed.reply is None,
+        **{name: name in waiting for name in PENDING},
+    }
+    return casework.possible(state, ALLOWED, allowed, sensible)
 
 
 def _begun_at(state: ConductState) -> datetime | None:
     return state.opened_at
 
 
-def _guarded(decider: Decider) -> Decider:
-    """Whoever the file bars is refused; then the command, and what follows from it."""
+def _against(state: ConductState, command: CommandEnvelope[Any]) -> Iterator[str]:
+    """Whoever the file bars is told so, after why it is not the time for it."""
+    kind = command.body.type
+    for reason in _no_say(state, command):
+        if not allowed(state, kind):
+            # `casework.decide` says so, too, but later; a refusal says it once.
+            yield casework.not_now(RULEBOOK, state, kind)
+        yield reason
 
-    def guarded(state: ConductState, c: Any, by: By) -> Results:
-        yield from _no_say(state, c, by)
-        yield from in_turn(state, by, lambda state, by: decider(state, c, by), proposals.settled)
 
-    return guarded
-
-
-def _no_say(state: ConductState, c: Command, by: By) -> Iterator[No]:
-    actor = by.actor
+def _no_say(state: ConductState, command: CommandEnvelope[Any]) -> Iterator[str]:
+    actor = command.actor
     if actor == SYSTEM:
         return
     above = superior(state)
     if state.staff and approvals.same(actor.subject, state.staff):
-        if not isinstance(c, RecordReply):
-            yield No("Nobody acts in their own file, except to reply to a proposal.")
+        if not isinstance(command.body, RecordReply):
+            yield "Nobody acts in their own file, except to reply to a proposal."
     elif above and approvals.same(actor.subject, above):
-        yield No("Whom the person reports to has no part in the file.")
+        yield "Whom the person reports to has no part in the file."
 
 
 def hand_over(state: ConductState, c: HandOverCase, by: By) -> Results:
@@ -121,20 +122,10 @@ def hand_over(state: ConductState, c: HandOverCase, by: By) -> Results:
     yield from casework.hand_over(state, c, by)
 
 
-def record_answer(state: ConductState, c: RecordAnswer, by: By) -> Results:
-    if any(r.id == c.request for r in state.requests):
-        yield RequestAnswered(at=by.at, request=c.request, accepted=c.accepted, reasons=c.reasons)
-
-
 def passed(state: ConductState, _: DeadlinePassed, by: By) -> Results:
     """Everything that is due at or before the deadline."""
-    yield from in_turn(
-        state, by, _promises, findings.expired, proposals.reply_over, proposals.silence
-    )
-
-
-def _promises(state: ConductState, by: By) -> Results:
-    yield from sorted(casework.passed(state, by.at), key=lambda event: event.at)
+    steps = (casework.passed_in_order, findings.expired, proposals.reply_over, proposals.silence)
+    yield from casework.in_turn(evolve, state, by, *steps)
 
 
 def next_deadline(state: ConductState) -> datetime | None:
@@ -181,19 +172,19 @@ def story(state: ConductState) -> str:
     return casework.story(state, headline, next_deadline(state))
 
 
-DECIDERS: Mapping[type[Command], Decider] = {
-    RecordFinding: _guarded(findings.record_finding),
-    RecordMeasure: _guarded(findings.record_measure),
-    ConcludeInvestigation: _guarded(findings.conclude_investigation),
-    RecordReply: _guarded(proposals.record_reply),
-    RecordRedress: _guarded(findings.record_redress),
-    TakeCase: _guarded(casework.take_case),
-    HandOverCase: _guarded(hand_over),
-    DecideApproval: _guarded(proposals.decide_approval),
-    DelegateApproval: _guarded(approvals.delegate_approval),
-    WithdrawApproval: _guarded(approvals.withdraw_approval),
-    DeadlinePassed: _guarded(passed),
-    RecordAnswer: _guarded(record_answer),
+DECIDERS: Mapping[type[Command], Callable[[ConductState, Any, By], Results]] = {
+    RecordFinding: findings.record_finding,
+    RecordMeasure: findings.record_measure,
+    ConcludeInvestigation: findings.conclude_investigation,
+    RecordReply: proposals.record_reply,
+    RecordRedress: findings.record_redress,
+    TakeCase: casework.take_case,
+    HandOverCase: hand_over,
+    DecideApproval: proposals.decide_approval,
+    DelegateApproval: approvals.delegate_approval,
+    WithdrawApproval: approvals.withdraw_approval,
+    DeadlinePassed: passed,
+    RecordAnswer: casework.record_answer,
 }
 RULEBOOK = casework.Rulebook[ConductState](
     opening=("RecordFinding",),
@@ -205,4 +196,6 @@ RULEBOOK = casework.Rulebook[ConductState](
     begun_at=_begun_at,
     evolve=evolve,
     facts=proposals.facts,
+    against=_against,
+    follows=proposals.settled,
 )

@@ -1,6 +1,6 @@
-"""Staff file: the state after an event, and deciding step by step. Total: it refuses nothing."""
+"""Staff file: the state after an event. Total: it refuses nothing and ignores nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, assert_never
 
 from lifecycles import casework
@@ -14,7 +14,7 @@ from lifecycles.conduct_stages import (
     strikes,
     wronged,
 )
-from lifecycles.decisions import By, No
+from lifecycles.decisions import No
 from schemas.approvals import ApprovalEvents
 from schemas.base import Ownership
 from schemas.case import SharedEvents
@@ -46,16 +46,6 @@ from schemas.conduct import (
 )
 
 Results = Iterator[ConductEvents | SharedEvents | ApprovalEvents | No]
-Step = Callable[[ConductState, By], Results]
-
-
-def in_turn(state: ConductState, by: By, *steps: Step) -> Results:
-    """Each step decides on the state that those before it left."""
-    for step in steps:
-        for event in list(step(state, by)):
-            if not isinstance(event, No):
-                state = evolve(state, event)
-            yield event
 
 
 def evolve(

@@ -7,8 +7,8 @@ from functools import partial
 from lifecycles import commitments, promises
 from lifecycles.approvals import among, same
 from lifecycles.calendars import local, months_later
-from lifecycles.casework import BEGINNING, owner_of, unit
-from lifecycles.conduct_evolve import Results, in_turn
+from lifecycles.casework import BEGINNING, in_turn, owner_of, unit
+from lifecycles.conduct_evolve import Results, evolve
 from lifecycles.conduct_stages import barred, count_of, expires_at, founded, wronged
 from lifecycles.decisions import By, No
 from schemas.base import SYSTEM, Code
@@ -53,7 +53,8 @@ def record_finding(state: ConductState, c: RecordFinding, by: By) -> Results:
         return
     finding = known.finding if known else c.finding
     steps = (_told, _undone, _follows)
-    yield from in_turn(state, by, *(partial(step, c, finding) for step in steps), _owner_free)
+    told = (partial(step, c, finding) for step in steps)
+    yield from in_turn(evolve, state, by, *told, _owner_free)
 
 
 def _wrong(state: ConductState, c: RecordFinding, by: By) -> Iterator[No]:

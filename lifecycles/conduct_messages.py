@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 from lifecycles import approvals, messages
 from lifecycles.conduct_stages import count_of
-from lifecycles.messages import intake, message, role, time
+from lifecycles.messages import due, intake, message, role, time
 from schemas.approvals import (
     ApprovalDelegated,
-    ApprovalEscalated,
     ApprovalEvents,
     ApprovalLapsed,
-    ApprovalRequested,
     ApprovalWithdrawn,
 )
 from schemas.case import SharedEvents
@@ -39,7 +37,11 @@ def effects(
     state: ConductState, event: ConductEvents | SharedEvents | ApprovalEvents
 ) -> list[Message]:
     """What the outside is to be told of an event; `state` is the file after the whole decision."""
-    return [*messages.promised(state, event, state.rules.next_level), *_messages(state, event)]
+    return [
+        *messages.promised(state, event, state.rules.next_level),
+        *messages.asked(state, event),
+        *_messages(state, event),
+    ]
 
 
 def _messages(
@@ -53,16 +55,15 @@ def _messages(
         case MarkRemoved():
             yield _staff(s, "mark_removed", finding=e.finding, reason=e.reason)
         case MeasureDue():
-            due = _due(s, *e.commitments)
             what = {"finding": e.finding, "measure": e.measure, "rule": "WIN-2.5.1"}
             yield _staff(s, "measure_due", **what)
-            yield intake(s, "measure_due", **what, due=due)
+            yield intake(s, "measure_due", **what, due=due(s, *e.commitments))
         case MeasureWithdrawn():
             yield _staff(s, "measure_withdrawn", finding=e.finding, measure=e.measure)
             yield intake(s, "measure_withdrawn", finding=e.finding, measure=e.measure)
         case InvestigationOpened():
-            due = _due(s, *e.commitments)
-            yield intake(s, "investigation_opened", finding=e.finding, due=due, rule="WIN-2.5.2")
+            told = {"finding": e.finding, "due": due(s, *e.commitments), "rule": "WIN-2.5.2"}
+            yield intake(s, "investigation_opened", **told)
         case InvestigationConcluded():
             judged = {"finding": e.finding, "penalty": e.penalty, "reason": e.reason}
             yield _staff(s, "investigation_concluded", **judged)
@@ -94,15 +95,9 @@ def _messages(
                 yield intake(s, "redress_due", finding=e.finding, of=what)
         case RedressMade():
             yield _staff(s, "redress_made", finding=e.finding)
-        case ApprovalRequested():
-            asked = {"approval": e.approval, "kind": e.kind, "rule": e.rule}
-            due = _due(s, e.commitment)
-            yield role(s, e.role, "approval_requested", **asked, due=due)
         case ApprovalDelegated():
             until = time(e.until)
             yield message(s, "staff", e.to, "approval_delegated", approval=e.approval, until=until)
-        case ApprovalEscalated():
-            yield role(s, e.to, "approval_escalated", approval=e.approval, rule="ADM-7")
         case ApprovalLapsed() | ApprovalWithdrawn():
             template = "approval_lapsed" if isinstance(e, ApprovalLapsed) else "approval_withdrawn"
             asked = approvals.find(s, e.approval)
@@ -114,8 +109,3 @@ def _messages(
 
 def _staff(s: ConductState, template: str, /, **params: str | int | None) -> Message:
     return message(s, "staff", s.staff or s.rules.intake_unit, template, **params)
-
-
-def _due(s: ConductState, *commitments: str) -> str | None:
-    """When the first of these promises is due."""
-    return time(min((c.due for c in s.commitments if c.id in commitments), default=None))

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from lifecycles import approvals
-from lifecycles.conduct_evolve import Results, in_turn
+from lifecycles.casework import in_turn
+from lifecycles.conduct_evolve import Results, evolve
 from lifecycles.conduct_findings import JUDGES
 from lifecycles.conduct_stages import (
     REASSIGNMENT,
@@ -42,9 +43,9 @@ from schemas.conduct import (
 )
 
 
-def settled(state: ConductState, by: By) -> Results:
+def settled(_: ConductState, state: ConductState, by: By) -> Results:
     """What follows from every decision: it ends with nothing left that would follow."""
-    yield from in_turn(state, by, _withdrawn, _proposed, _lapsed, _asked, _rested)
+    yield from in_turn(evolve, state, by, _withdrawn, _proposed, _lapsed, _asked, _rested)
 
 
 def _withdrawn(state: ConductState, by: By) -> Results:

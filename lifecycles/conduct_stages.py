@@ -117,6 +117,10 @@ def superior(state: ConductState) -> Subject | None:
     return state.reports_to if excluded else None
 
 
+PENDING = ("RecordMeasure", "ConcludeInvestigation", "RecordRedress")
+"""What a finding may wait for."""
+
+
 def pending(k: Count) -> Iterator[str]:
     """The commands that a finding still waits for."""
     if k.measure is not None and not k.measure_taken:

@@ -51,6 +51,11 @@ def time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
+def due(s: AnyCase, *commitments: str) -> str | None:
+    """When the first of these promises is due."""
+    return time(min((c.due for c in s.commitments if c.id in commitments), default=None))
+
+
 def promised(s: AnyCase, e: Any, supervisor: Subject) -> Iterator[Message]:
     """What a promise's event tells: a rung of its ladder, or that a breach was none."""
     match e:
@@ -62,6 +67,18 @@ def promised(s: AnyCase, e: Any, supervisor: Subject) -> Iterator[Message]:
             return
 
 
+def asked(s: AnyCase, e: Any) -> Iterator[Message]:
+    """What is asked of whoever may decide, where it is the rule that asks, and not a person."""
+    match e:
+        case ApprovalRequested():
+            what = {"approval": e.approval, "kind": e.kind, "rule": e.rule}
+            yield role(s, e.role, "approval_requested", **what, due=due(s, e.commitment))
+        case ApprovalEscalated():
+            yield role(s, e.to, "approval_escalated", approval=e.approval, rule="ADM-7")
+        case _:
+            return
+
+
 def approved(s: AnyCase, e: Any, next_level: Role | Subject) -> Iterator[Message]:
     """What an approval's event tells: whoever may decide, whoever asked, and the level above."""
     approval = next((a for a in s.approvals if a.id == getattr(e, "approval", None)), None)
@@ -69,8 +86,8 @@ def approved(s: AnyCase, e: Any, next_level: Role | Subject) -> Iterator[Message
         return
     match e:
         case ApprovalRequested():
-            due = next((c.due for c in s.commitments if c.id == e.commitment), None)
-            yield role(s, e.role, "approval_requested", approval=e.approval, due=time(due))
+            said = {"approval": e.approval, "due": due(s, e.commitment)}
+            yield role(s, e.role, "approval_requested", **said)
         case ApprovalDelegated():
             until = time(e.until)
             yield message(s, "staff", e.to, "approval_delegated", approval=e.approval, until=until)

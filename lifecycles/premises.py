@@ -17,7 +17,7 @@ from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No
 from schemas.arrears import PlaceHold, ReleaseHold
 from schemas.base import Code, Command, Ownership
-from schemas.case import RequestAnswered, SharedEvents
+from schemas.case import SharedEvents
 from schemas.envelope import CaseSummary, CommandEnvelope, Message, RecordAnswer
 from schemas.policy import Policy
 from schemas.premises import (
@@ -68,27 +68,18 @@ def record_presence(state: PremisesState, c: RecordPresence, by: By) -> Results:
     known = presence_of(state, c.case)
     if known and c.revision <= known.revision:
         return
-    told: list[Events] = []
     if state.opened_at is None:
-        told.append(
-            PremisesOpened(
-                at=by.at,
-                case=state.case_id,
-                policy=state.policy_hash,
-                premises=c.premises,
-                owner=casework.unit(state),
-            )
+        yield PremisesOpened(
+            at=by.at,
+            case=state.case_id,
+            policy=state.policy_hash,
+            premises=c.premises,
+            owner=casework.unit(state),
         )
-    told.append(
-        PresenceRecorded(at=by.at, case=c.case, open=c.open, revision=c.revision, outage=c.outage)
-    )
-    yield from told
-    for event in told:
-        state = evolve(state, event)
-    yield from _settled(state, by)
+    yield PresenceRecorded(at=by.at, case=c.case, open=c.open, revision=c.revision, outage=c.outage)
 
 
-def _settled(state: PremisesState, by: By) -> Iterator[PremisesEvents]:
+def _settled(_: PremisesState, state: PremisesState, by: By) -> Iterator[PremisesEvents]:
     """What was asked becomes what is wanted."""
     want = {(i.arrears, i.hold): i for i in wanted(state)}
     have = {(i.arrears, i.hold): i for i in state.interlocks}
@@ -132,12 +123,6 @@ def hold_name(p: Presence) -> Code:
 def presence_of(state: PremisesState, case: str) -> Presence | None:
     """What the premises know of a case."""
     return next((p for p in state.presences if p.case == case), None)
-
-
-def record_answer(state: PremisesState, c: RecordAnswer, by: By) -> Results:
-    """A no changes nothing: what has ended needs no hold."""
-    if any(r.id == c.request for r in state.requests):
-        yield RequestAnswered(at=by.at, request=c.request, accepted=c.accepted, reasons=c.reasons)
 
 
 def evolve(state: PremisesState, event: Events) -> PremisesState:
@@ -247,7 +232,7 @@ def _begun_at(state: PremisesState) -> datetime | None:
 
 DECIDERS: Mapping[type[Command], Callable[[PremisesState, Any, By], Results]] = {
     RecordPresence: record_presence,
-    RecordAnswer: record_answer,
+    RecordAnswer: casework.record_answer,  # a no changes nothing: what has ended needs no hold
 }
 RULEBOOK = casework.Rulebook[PremisesState](
     opening=("RecordPresence",),
@@ -258,4 +243,5 @@ RULEBOOK = casework.Rulebook[PremisesState](
     possible=possible,
     begun_at=_begun_at,
     evolve=evolve,
+    follows=_settled,
 )

@@ -115,16 +115,20 @@ def decide(
 
 def possible(state: RepairState) -> tuple[str, ...]:
     """The commands that somebody may send now."""
-    idle = {"DeadlinePassed", "RecordAnswer", "AdoptReport", "ReleaseReport", "RecordFaultCleared"}
-    if state.appointment is None:
-        idle.add("MoveAppointment")
-    elif not state.appointment.missed:
-        idle.add("BookAppointment")
-    if not (state.merged_into or state.linked_to):
-        idle.add("SplitOut")
-    if not state.parts_wanted:
-        idle |= {"RecordPartsShipped", "RecordPartsArrived"}
-    return tuple(name for name in ALLOWED if name not in idle and allowed(state, name))
+    visit = state.appointment
+    wanted = bool(state.parts_wanted)
+    sensible = {
+        "MoveAppointment": visit is not None,
+        "BookAppointment": visit is None or visit.missed,
+        "SplitOut": bool(state.merged_into or state.linked_to),
+        "RecordPartsShipped": wanted,
+        "RecordPartsArrived": wanted,
+        # One case asks another for these.
+        "AdoptReport": False,
+        "ReleaseReport": False,
+        "RecordFaultCleared": False,
+    }
+    return casework.possible(state, ALLOWED, allowed, sensible)
 
 
 def _begun_at(state: RepairState) -> datetime | None:

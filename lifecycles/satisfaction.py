@@ -18,7 +18,7 @@ from lifecycles import satisfaction_ranking as ranking
 from lifecycles.calendars import local
 from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No, Rejected
-from lifecycles.satisfaction_evolve import MONTHS_KEPT, Events, after, evolve
+from lifecycles.satisfaction_evolve import MONTHS_KEPT, Events, evolve
 from lifecycles.satisfaction_messages import effects
 from lifecycles.satisfaction_ranking import may_record, opened
 from schemas.approvals import (
@@ -27,7 +27,7 @@ from schemas.approvals import (
     WithdrawApproval,
 )
 from schemas.base import Command
-from schemas.case import HandOverCase, RequestAnswered, TakeCase
+from schemas.case import HandOverCase, TakeCase
 from schemas.envelope import CaseSummary, CommandEnvelope, DeadlinePassed, RecordAnswer
 from schemas.policy import Policy
 from schemas.satisfaction import (
@@ -101,12 +101,8 @@ def decide(state: SatisfactionState, command: CommandEnvelope[Any], now: datetim
 
 def possible(state: SatisfactionState) -> tuple[str, ...]:
     """The commands that somebody may send now."""
-    idle = {"DeadlinePassed", "RecordAnswer"}
-    if not state.cards:
-        idle.add("RecordImprovement")
-    if not state.removals:
-        idle |= {"DecideApproval", "DelegateApproval", "WithdrawApproval"}
-    return tuple(name for name in ALLOWED if name not in idle and _allowed(state, name))
+    sensible = {"RecordImprovement": bool(state.cards)}
+    return casework.possible(state, ALLOWED, _allowed, sensible)
 
 
 def _begun_at(state: SatisfactionState) -> datetime | None:
@@ -169,7 +165,7 @@ def report_month(state: SatisfactionState, c: ReportMonth, by: By) -> Results:
     events = [*opened(state, by), *events]
     yield from events
     if known is None:
-        yield from checks.fall_due(after(state, events), c, by)
+        yield from checks.fall_due(casework.fold(evolve, state, events), c, by)
 
 
 def passed(state: SatisfactionState, _: DeadlinePassed, by: By) -> Results:
@@ -178,11 +174,6 @@ def passed(state: SatisfactionState, _: DeadlinePassed, by: By) -> Results:
     for event in sorted(due, key=lambda event: event.at):
         yield event
         yield from ranking.came_to(state, event)
-
-
-def record_answer(state: SatisfactionState, c: RecordAnswer, by: By) -> Results:
-    if any(r.id == c.request for r in state.requests):
-        yield RequestAnswered(at=by.at, request=c.request, accepted=c.accepted, reasons=c.reasons)
 
 
 def next_deadline(state: SatisfactionState) -> datetime | None:
@@ -227,7 +218,7 @@ DECIDERS: Mapping[type[Command], Callable[[SatisfactionState, Any, By], Results]
     DelegateApproval: approvals.delegate_approval,
     WithdrawApproval: approvals.withdraw_approval,
     DeadlinePassed: passed,
-    RecordAnswer: record_answer,
+    RecordAnswer: casework.record_answer,
 }
 RULEBOOK = casework.Rulebook[SatisfactionState](
     opening=FIGURES,

@@ -11,10 +11,10 @@ from hashlib import sha256
 from lifecycles import commitments, promises
 from lifecycles.approvals import same
 from lifecycles.calendars import local, start_of_day
-from lifecycles.casework import BEGINNING
+from lifecycles.casework import BEGINNING, fold
 from lifecycles.changes import changed
 from lifecycles.decisions import By, No
-from lifecycles.satisfaction_evolve import Events, after, last_month, oldest_month
+from lifecycles.satisfaction_evolve import Events, evolve, last_month, oldest_month
 from schemas.base import Subject
 from schemas.calendar import Calendar
 from schemas.commitments import CommitmentTerms
@@ -86,15 +86,16 @@ def fall_due(state: SatisfactionState, c: ReportMonth, by: By) -> Iterator[Event
     events: list[Events] = [*_forgotten(state, by)]
     known = departments(state.policy)
     for department in known:
-        events += _due(after(state, events), "self", department, c.month, c.month, by)
+        events += _due(fold(evolve, state, events), "self", department, c.month, c.month, by)
     quarter = quarter_of(c.month)
     for department in known if quarter else ():
-        events += _due(after(state, events), "company", department, quarter or "", c.month, by)
+        so_far = fold(evolve, state, events)
+        events += _due(so_far, "company", department, quarter or "", c.month, by)
     if c.seed and _in_time(state, "company", c.month, by):
         chosen = drawn(known, c.seed)
         draw = CheckDrawn(at=by.at, month=c.month, seed=c.seed, departments=known, drawn=chosen)
         events.append(draw)
-        events += _due(after(state, events), "company", chosen, c.month, c.month, by)
+        events += _due(fold(evolve, state, events), "company", chosen, c.month, c.month, by)
     yield from events
 
 

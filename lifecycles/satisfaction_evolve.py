@@ -1,6 +1,5 @@
 """Satisfaction: the state after an event. Total: it refuses nothing and ignores nothing."""
 
-from collections.abc import Iterable
 from typing import Any, assert_never
 
 from lifecycles import casework
@@ -150,10 +149,3 @@ def oldest_month(state: SatisfactionState) -> Month:
 def _months_before(month: Month, count: int) -> Month:
     months = int(month[:4]) * 12 + int(month[5:]) - 1 - count
     return f"{months // 12:04}-{months % 12 + 1:02}"
-
-
-def after(state: SatisfactionState, events: Iterable[Events]) -> SatisfactionState:
-    """The state after several."""
-    for event in events:
-        state = evolve(state, event)
-    return state

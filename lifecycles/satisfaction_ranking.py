@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from lifecycles import approvals, commitments, promises
 from lifecycles import satisfaction_figures as figures
 from lifecycles.calendars import local
-from lifecycles.casework import not_before, unit
+from lifecycles.casework import fold, not_before, unit
 from lifecycles.decisions import By, No
-from lifecycles.satisfaction_evolve import Events, after
+from lifecycles.satisfaction_evolve import Events, evolve
 from schemas.approvals import (
     Approval,
     ApprovalGranted,
@@ -71,9 +71,9 @@ def rank_year(state: SatisfactionState, c: RankYear, by: By) -> Results:
     before = _result(state, c.year - 1)
     for department in ranking.lowest:
         # Promises and approvals are numbered, so each is made on what those before have led to.
-        events += _give_card(after(state, events), department, c.year, by)
+        events += _give_card(fold(evolve, state, events), department, c.year, by)
         if before and department in before.lowest:
-            events += _propose_removal(after(state, events), department, c.year, by)
+            events += _propose_removal(fold(evolve, state, events), department, c.year, by)
     yield from events
 
 
