@@ -5,9 +5,11 @@ import asyncio
 import os
 import statistics
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import asyncpg
 from temporalio.client import Client
@@ -16,10 +18,10 @@ from temporalio.worker import Worker
 from activities.cases import Cases
 from activities.database import open_pool
 from activities.event_log import EventLog
-from bench import appends, cases, rehearsal
+from bench import appends, billing, cases, rehearsal
 from bench.dbos_case import Dbos
+from bench.lives import Life, lives
 from bench.measure import Cpu, Line, Report, Way, percentile, rate
-from gateway.policies import content_of
 from stack import Stack, connect_temporal, url_as
 from stack.postgres import programs
 from worker import build_worker
@@ -46,34 +48,36 @@ class Ground:
         self.cases = Cases(self.client, self.log, ORGANISATION, "bench")
         await until.enter_async_context(self.worker("bench"))
 
-    def worker(self, task_queue: str, *workflows: type) -> Worker:
+    def worker(
+        self, task_queue: str, *workflows: type, more: Sequence[Callable[..., Any]] = ()
+    ) -> Worker:
         return build_worker(
             self.client,
             self.log,
             organisation=ORGANISATION,
             task_queue=task_queue,
             workflows=workflows or None,
-            more_activities=[cases.nothing],
+            more_activities=more,
         )
 
 
 async def lifecycles(
-    report: Report, tuned: Ground, policy: str, dbos: Dbos, count: int, life: cases.Life
+    report: Report, tuned: Ground, bare: cases.Bare, dbos: Dbos, count: int, life: Life
 ) -> None:
     ordinary = Cases(tuned.client, tuned.log, ORGANISATION, "bench-ordinary")
-    lives = {
-        "standpipe": cases.ours(tuned.cases, policy, life),
-        "bare": cases.bare(tuned.client, "bench-bare"),
-        "ordinary activities": cases.ours(ordinary, policy, life),
-        "DBOS": dbos.live(ORGANISATION, policy, life),
+    ways = {
+        "standpipe": cases.ours(tuned.cases, tuned.log, ORGANISATION, life),
+        "bare": bare.way(life),
+        "ordinary activities": cases.ours(ordinary, tuned.log, ORGANISATION, life),
+        "DBOS": dbos.way(ORGANISATION, life),
     }
 
-    def throughput(live: cases.Live) -> Way:
-        return lambda: rate(count, lambda: cases.many(live, count, AT_ONCE))
+    def throughput(way: cases.Way) -> Way:
+        return lambda: rate(count, lambda: cases.many(way, count, AT_ONCE))
 
     per_second = await report.interleaved(
         f"{life.kind} lifecycles per second",
-        {name: throughput(live) for name, live in lives.items()},
+        {name: throughput(way) for name, way in ways.items()},
     )
     for name, goal in {"bare": 0.8, "ordinary activities": 1.5, "DBOS": 2.0}.items():
         report.lines.append(
@@ -90,7 +94,7 @@ async def lifecycles(
 
     def alone(name: str) -> Way:
         async def way() -> float:
-            took = await cases.many(lives[name], max(4, count // 6), 1)
+            took = await cases.many(ways[name], max(4, count // 6), 1)
             slowest[name].append(percentile(took, 95))
             return percentile(took, 50)
 
@@ -113,10 +117,10 @@ async def lifecycles(
         )
 
 
-async def servers(report: Report, tuned: Ground, stock: Ground, policy: str, count: int) -> None:
+async def servers(report: Report, tuned: Ground, stock: Ground, repair: Life, count: int) -> None:
     def throughput(ground: Ground, count: int) -> Way:
-        live = cases.ours(ground.cases, policy)
-        return lambda: rate(count, lambda: cases.many(live, count, AT_ONCE))
+        way = cases.ours(ground.cases, ground.log, ORGANISATION, repair)
+        return lambda: rate(count, lambda: cases.many(way, count, AT_ONCE))
 
     per_second = await report.interleaved(
         "embedded server",
@@ -133,17 +137,18 @@ async def servers(report: Report, tuned: Ground, stock: Ground, policy: str, cou
     )
 
 
-async def cpu(report: Report, tuned: Ground, policy: str, count: int) -> None:
+async def cpu(report: Report, tuned: Ground, lives: Sequence[Life], count: int) -> None:
     """Where the CPU goes, per lifecycle."""
-    for life in cases.LIVES:
+    for life in lives:
         look = Cpu({**tuned.stack.pids, "worker and client": os.getpid()})
-        await cases.many(cases.ours(tuned.cases, policy, life), count, AT_ONCE)
+        way = cases.ours(tuned.cases, tuned.log, ORGANISATION, life)
+        await cases.many(way, count, AT_ONCE)
         spent = {name: round(1000 * seconds / count, 1) for name, seconds in look.since().items()}
         report.facts[f"CPU ms per {life.kind}"] = spent
         report.console.print(f"CPU ms per {life.kind}: {spent}")
 
 
-async def log_appends(report: Report, tuned: Ground, policy: str, seconds: int) -> None:
+async def log_appends(report: Report, tuned: Ground, repair: Life, seconds: int) -> None:
     admin = str(tuned.stack.endpoints.admin_url)
     await appends.prepare(admin)
     for connections in (1, 8, 32):
@@ -151,7 +156,7 @@ async def log_appends(report: Report, tuned: Ground, policy: str, seconds: int) 
             f"appends, {connections} connections",
             {
                 "sets of 20": lambda n=connections: appends.append_sets(
-                    tuned.log, policy, n, seconds
+                    tuned.log, repair, n, seconds
                 ),
                 "pgbench": lambda n=connections: appends.pgbench(
                     programs() / "pgbench", admin, n, seconds
@@ -172,28 +177,40 @@ async def log_appends(report: Report, tuned: Ground, policy: str, seconds: int) 
 async def main(quick: bool, as_json: bool, only: str | None) -> int:
     report = Report(rounds=1 if quick else 5)
     count = 16 if quick else 64
-    policy = content_of("gas", Path("policies"))
+    every = lives()
+    repair = every[0]
     async with AsyncExitStack() as until:
         folder = Path(until.enter_context(TemporaryDirectory(prefix="standpipe-bench-")))
         report.console.print("Starting the tuned server and the stock one ...")
         tuned, stock = Ground(folder / "tuned", tuned=True), Ground(folder / "stock", tuned=False)
         await tuned.enter(until)
         await stock.enter(until)
-        await until.enter_async_context(tuned.worker("bench-bare", cases.BareWorkflow))
+        bare = cases.Bare(tuned.client, "bench-bare")
         await until.enter_async_context(
-            tuned.worker("bench-ordinary", cases.OrdinaryRepair, cases.OrdinaryComplaint)
+            tuned.worker(
+                "bench-bare",
+                cases.BareWorkflow,
+                cases.BareOpening,
+                more=bare.activities,
+            )
         )
+        await until.enter_async_context(tuned.worker("bench-ordinary", *cases.ORDINARY))
         dbos = Dbos(tuned.log, await _database(str(tuned.stack.endpoints.admin_url), "dbos"))
         until.callback(dbos.close)
         parts = {
             **{
-                life.kind: lambda life=life: lifecycles(report, tuned, policy, dbos, count, life)
-                for life in cases.LIVES
+                life.kind: lambda life=life: lifecycles(report, tuned, bare, dbos, count, life)
+                for life in every
             },
-            "cpu": lambda: cpu(report, tuned, policy, count),
-            "servers": lambda: servers(report, tuned, stock, policy, count),
-            "appends": lambda: log_appends(report, tuned, policy, 1 if quick else 3),
-            "rehearsal": lambda: rehearsal.compare(report, tuned.cases, tuned.log, policy, quick),
+            "billing": lambda: billing.compare(
+                report, tuned.cases, tuned.log, ORGANISATION, bare, 32 if quick else 240
+            ),
+            "cpu": lambda: cpu(report, tuned, every, count),
+            "servers": lambda: servers(report, tuned, stock, repair, count),
+            "appends": lambda: log_appends(report, tuned, repair, 1 if quick else 3),
+            "rehearsal": lambda: rehearsal.compare(
+                report, tuned.cases, tuned.log, repair.policy, quick
+            ),
         }
         for name, part in parts.items():
             if only in (None, name):
@@ -216,7 +233,8 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="one small round: does it run at all")
     parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
     parser.add_argument(
-        "--only", help="one part: repair, complaint, cpu, servers, appends or rehearsal"
+        "--only",
+        help="one part: repair, complaint, arrears, billing, cpu, servers, appends or rehearsal",
     )
     given = parser.parse_args()
     code = asyncio.run(main(given.quick, given.json, given.only))

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 
 from activities.event_log import EventLog
-from bench.cases import LIVES, envelope
+from bench.lives import Life
 from lifecycles.lifecycle import LIFECYCLES, dump, plan
 from lifecycles.policies import pinned
 from schemas.envelope import AppendRequest, Decision, Json
@@ -56,9 +56,9 @@ async def pgbench(binary: Path, admin_url: str, connections: int, seconds: int) 
     return float(found[1])
 
 
-async def append_sets(log: EventLog, policy: str, connections: int, seconds: float) -> float:
+async def append_sets(log: EventLog, repair: Life, connections: int, seconds: float) -> float:
     """Events per second in appends of twenty, each to a stream of its own."""
-    life = _twenty_events(policy)
+    life = _twenty_events(repair)
     end = asyncio.get_running_loop().time() + seconds
     written = 0
 
@@ -76,12 +76,12 @@ async def append_sets(log: EventLog, policy: str, connections: int, seconds: flo
     return written / (asyncio.get_running_loop().time() - begin)
 
 
-def _twenty_events(policy: str) -> AppendRequest:
+def _twenty_events(life: Life) -> AppendRequest:
     """One decision with twenty events, such as a repair has in its life."""
     lifecycle = LIFECYCLES["repair"]
     now = datetime.now(UTC)
-    state: Any = lifecycle.initial("repair-x", "bench", *pinned(policy))
-    commands = [lifecycle.command(envelope(*command)) for command in LIVES[0].commands]
+    state: Any = lifecycle.initial("repair-x", "bench", *pinned(life.policy))
+    commands = [lifecycle.command(command) for command in life.said("x")]
     made = plan(lifecycle, state, 0, commands, now)
     bodies: list[Json] = [dump(event) for step in made.steps for event in step.events]
     twenty = tuple(bodies[i % len(bodies)] for i in range(SET))
@@ -89,7 +89,7 @@ def _twenty_events(policy: str) -> AppendRequest:
         organisation="bench",
         stream="repair-x",
         expected_version=0,
-        policy=policy,
+        policy=life.policy,
         decisions=(Decision(command=dump(commands[0]), decided_at=now, events=twenty),),
         summary=lifecycle.summary(made.state),
     )

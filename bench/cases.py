@@ -1,4 +1,4 @@
-"""A case, seven commands long: ours, bare Temporal, and with ordinary activities."""
+"""Living a case, seven commands long: ours, bare Temporal, and with ordinary activities."""
 
 import asyncio
 import time
@@ -13,89 +13,58 @@ from temporalio.common import WorkflowIDConflictPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.cases import Cases
+    from activities.log_reader import LogReader
+    from bench.lives import LENGTH, Life
+    from schemas.base import Value
     from schemas.envelope import AppendRequest, AppendResult, Json
+    from schemas.premises import premises_id
     from workflows.case import FOREVER, LOCAL, CaseWorkflow
 
-CLERK = {"subject": "c-1041", "role": "clerk", "proof": "local"}
-PARTY = "party-bench"
-
-
-class Life(NamedTuple):
-    """A kind of case and all that is asked of one, from first word to last."""
-
-    kind: str
-    commands: Sequence[tuple[str, Json]]
-
-
-LIVES = (
-    Life(
-        "repair",
-        (
-            (
-                "ReportRepair",
-                {
-                    "channel": "phone",
-                    "category": "no-gas",
-                    "district": "north",
-                    "party": PARTY,
-                    "recorded": ["name", "address", "phone"],
-                },
-            ),
-            ("TriageRepair", {"category": "no-gas", "severity": "common"}),
-            ("DispatchCrew", {"crew": "k-7"}),
-            ("AcceptJob", {"crew": "k-7"}),
-            ("RecordArrival", {"crew": "k-7"}),
-            ("CompleteRepair", {"work": ["valve-replaced"], "evidence": ["photo-1"]}),
-            ("RecordCallback", {"party": PARTY, "consent": True, "result": "satisfied"}),
-        ),
-    ),
-    Life(
-        "complaint",
-        (
-            (
-                "RegisterComplaint",
-                {
-                    "channel": "phone",
-                    "about": "service",
-                    "category": "late",
-                    "district": "north",
-                    "party": PARTY,
-                    "recorded": ["name", "phone"],
-                },
-            ),
-            ("ScreenComplaint", {"category": "late", "gravity": "light"}),
-            ("HandOverComplaint", {"department": "field-service"}),
-            ("AcknowledgeComplaint", {}),
-            ("StartInvestigation", {}),
-            ("AnswerComplaint", {"outcome": "upheld", "answer": "letter-1"}),
-            ("RecordFollowUp", {"consent": True, "result": "satisfied"}),
-        ),
-    ),
-)
-"""As long as each other, so that one bare workflow is the measure of both."""
-LENGTH = len(LIVES[0].commands)
-
 Live = Callable[[str], Awaitable[list[float]]]
-"""Lives one case under a new id and returns the milliseconds of each command but the first."""
+"""Lives one case under a new name and returns the milliseconds of each command but the first."""
 
 
-def envelope(name: str, body: Json) -> Json:
-    return {"id": f"bench/{uuid4().hex}", "actor": CLERK, "body": {"type": name, **body}}
+class Way(NamedTuple):
+    """A way of living cases."""
+
+    live: Live
+    done: Callable[[Sequence[str]], Awaitable[object]] | None = None
+    """Waits until nothing is left to do for the cases of these names."""
 
 
-def ours(cases: Cases, policy: str, life: Life = LIVES[0]) -> Live:
+def ours(cases: Cases, log: LogReader, organisation: str, life: Life) -> Way:
+    """Our cases; on premises, they are done when the premises know that they have ended."""
+
     async def live(name: str) -> list[float]:
         case_id = f"{life.kind}-{name}"
-        opening, *commands = life.commands
-        await cases.open(case_id, policy, envelope(*opening))
+        opening, *commands = life.said(name)
+        await cases.open(case_id, life.policy, opening)
         took: list[float] = []
         for command in commands:
             begin = time.perf_counter()
-            await cases.send(case_id, envelope(*command))
+            await cases.send(case_id, command)
             took.append((time.perf_counter() - begin) * 1000)
         return took
 
-    return live
+    return Way(live, at_rest(log, organisation) if life.on_premises else None)
+
+
+def at_rest(log: LogReader, organisation: str) -> Callable[[Sequence[str]], Awaitable[None]]:
+    """Waits until nothing is open on the premises of these names, as the log has it."""
+
+    async def done(names: Sequence[str]) -> None:
+        waiting = {premises_id(organisation, name) for name in names}
+        while True:
+            rows = await log.cases_of(organisation, waiting)
+            waiting -= {row.case_id for row in rows if row.final}
+            if not waiting:
+                return
+            await asyncio.sleep(0.05)
+
+    return done
+
+
+# Bare Temporal
 
 
 @activity.defn(name="nothing")
@@ -103,16 +72,31 @@ async def nothing() -> None:
     """A local activity that does nothing."""
 
 
+class Start(Value):
+    """How long a bare workflow is to be."""
+
+    updates: int
+    tells: bool
+
+
 @workflow.defn(name="BareWorkflow")
 class BareWorkflow:
-    """As many Updates as a case has, each with one local activity that does nothing."""
+    """As many Updates as a case has, each with one local activity that does nothing.
+
+    Where the case tells its premises that it is open, and that it has ended, this tells another
+    bare workflow of two Updates, in the same way: by an activity, whose answer it records.
+    """
 
     def __init__(self) -> None:
         self._done = 0
 
     @workflow.run
-    async def run(self, case: Any) -> str:
-        await workflow.wait_condition(lambda: self._done >= LENGTH)
+    async def run(self, start: Start) -> str:
+        told = asyncio.create_task(tell_neighbour()) if start.tells else None
+        await workflow.wait_condition(lambda: self._done >= start.updates)
+        if told:
+            await told
+            await tell_neighbour()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return "Closed"
 
@@ -121,6 +105,109 @@ class BareWorkflow:
         await workflow.execute_local_activity("nothing", **LOCAL)
         self._done += 1
         return "done"
+
+
+async def tell_neighbour() -> None:
+    """Tell another bare workflow something, as a case tells its premises; keep its answer."""
+    await workflow.execute_activity(
+        "tell_neighbour",
+        f"{workflow.info().workflow_id}-neighbour",
+        start_to_close_timeout=timedelta(seconds=60),
+        retry_policy=FOREVER,
+    )
+    await workflow.execute_local_activity("nothing", **LOCAL)
+
+
+@workflow.defn(name="BareOpening")
+class BareOpening:
+    """As much as a case does when it is opened; then it waits for its deadline."""
+
+    @workflow.run
+    async def run(self, start: Start) -> None:
+        deadline = asyncio.create_task(workflow.sleep(timedelta(days=7)))
+        await workflow.execute_local_activity("begin", **LOCAL)
+        if start.tells:
+            await tell_neighbour()
+        await deadline
+
+
+class Bare:
+    """Bare workflows on one task queue."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._begun = self._told = 0
+
+    @property
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        return (nothing, self.begin, self.tell_neighbour)
+
+    async def open_many(self, count: int, at_once: int, *, tells: bool) -> None:
+        """Start workflows that begin as a case does, and wait until they have."""
+        names = iter([f"bare-opening-{uuid4().hex}" for _ in range(count)])
+        begun, told = self._begun + count, self._told + count * tells
+
+        async def one_after_another() -> None:
+            for name in names:
+                await self._client.start_workflow(
+                    "BareOpening",
+                    Start(updates=0, tells=tells),
+                    id=name,
+                    task_queue=self._task_queue,
+                )
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(one_after_another())
+        while self._begun < begun or self._told < told:  # noqa: ASYNC110 - the worker counts
+            await asyncio.sleep(0.01)
+
+    def way(self, life: Life) -> Way:
+        start = Start(updates=LENGTH, tells=life.on_premises)
+
+        async def live(name: str) -> list[float]:
+            opening, *commands = life.said(name)
+            await self._open(f"bare-{name}", start, opening)
+            handle = self._client.get_workflow_handle(f"bare-{name}")
+            took: list[float] = []
+            for command in commands:
+                begin = time.perf_counter()
+                await handle.execute_update("command", command)
+                took.append((time.perf_counter() - begin) * 1000)
+            return took
+
+        async def done(names: Sequence[str]) -> None:
+            handles = (self._client.get_workflow_handle(f"bare-{name}") for name in names)
+            await asyncio.gather(*(handle.result() for handle in handles))
+
+        return Way(live, done if life.on_premises else None)
+
+    @activity.defn(name="begin")
+    async def begin(self) -> None:
+        """A local activity that does nothing but count."""
+        self._begun += 1
+
+    @activity.defn(name="tell_neighbour")
+    async def tell_neighbour(self, name: str) -> None:
+        """One Update of a second workflow, which is started where there is none."""
+        await self._open(name, Start(updates=2, tells=False), {})
+        self._told += 1
+
+    async def _open(self, name: str, start: Start, command: Json) -> None:
+        operation = WithStartWorkflowOperation(
+            "BareWorkflow",
+            start,
+            id=name,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        await self._client.execute_update_with_start_workflow(
+            "command", command, start_workflow_operation=operation
+        )
+
+
+# Ordinary activities
 
 
 class Ordinary(CaseWorkflow):
@@ -162,41 +249,48 @@ class OrdinaryComplaint(Ordinary):
         return await self.live()
 
 
-def bare(client: Client, task_queue: str) -> Live:
-    opening, *commands = LIVES[0].commands
+@workflow.defn(name="ArrearsWorkflow")
+class OrdinaryArrears(Ordinary):
+    """An account's debt."""
 
-    async def live(name: str) -> list[float]:
-        start = WithStartWorkflowOperation(
-            "BareWorkflow",
-            {},
-            id=f"bare-{name}",
-            task_queue=task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        )
-        await client.execute_update_with_start_workflow(
-            "command", envelope(*opening), start_workflow_operation=start
-        )
-        handle = client.get_workflow_handle(f"bare-{name}")
-        took: list[float] = []
-        for command in commands:
-            begin = time.perf_counter()
-            await handle.execute_update("command", envelope(*command))
-            took.append((time.perf_counter() - begin) * 1000)
-        return took
+    @workflow.init
+    def __init__(self, case: Any) -> None:
+        super().__init__(case)
 
-    return live
+    @workflow.run
+    async def run(self, case: Any) -> str:
+        return await self.live()
 
 
-async def many(live: Live, count: int, at_once: int) -> list[float]:
+@workflow.defn(name="PremisesWorkflow")
+class OrdinaryPremises(Ordinary):
+    """Premises, which know what is open there."""
+
+    @workflow.init
+    def __init__(self, case: Any) -> None:
+        super().__init__(case)
+
+    @workflow.run
+    async def run(self, case: Any) -> str:
+        return await self.live()
+
+
+ORDINARY = (OrdinaryRepair, OrdinaryComplaint, OrdinaryArrears, OrdinaryPremises)
+
+
+async def many(way: Way, count: int, at_once: int) -> list[float]:
     """Live `count` cases, `at_once` at a time; the milliseconds of all their commands."""
-    names = iter([uuid4().hex for _ in range(count)])
+    names = [uuid4().hex for _ in range(count)]
+    left = iter(names)
     took: list[float] = []
 
     async def one_after_another() -> None:
-        for name in names:
-            took.extend(await live(name))
+        for name in left:
+            took.extend(await way.live(name))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(one_after_another())
+    if way.done:
+        await way.done(names)
     return took

@@ -8,10 +8,12 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from activities.event_log import EventLog
-from bench.cases import Life, Live, envelope
+from bench.cases import Way, at_rest
+from bench.lives import Life
 from lifecycles.lifecycle import lifecycle_of, plan
 from lifecycles.policies import pinned
-from schemas.envelope import AppendRequest, Json
+from schemas.base import SYSTEM
+from schemas.envelope import AppendRequest, CaseRequest, Json, RecordAnswer
 
 _log: list[EventLog] = []
 
@@ -25,17 +27,18 @@ async def append(request: Json) -> Json:
 
 @DBOS.workflow()
 async def case(case_id: str, organisation: str, policy: str) -> str:
-    """Wait for a command or the next deadline, decide, append, answer."""
+    """Wait for a command or the next deadline, decide, append, answer, ask other cases."""
     lifecycle = lifecycle_of(case_id)
     state: Any = lifecycle.initial(case_id, organisation, *pinned(policy))
     version = 0
+    asked: set[str] = set()
     while version == 0 or not lifecycle.summary(state).final:
         due = lifecycle.next_deadline(state)
         left = 3600.0 if due is None else max(0.0, (due - datetime.now(UTC)).total_seconds())
-        raw = await DBOS.recv_async("command", timeout_seconds=left)
-        commands = [lifecycle.command(raw)] if raw else []
+        said = await DBOS.recv_async("command", timeout_seconds=left)
+        commands = [lifecycle.command(said["command"])] if said else []
         made = plan(lifecycle, state, version, commands, datetime.now(UTC))
-        request = AppendRequest(
+        appending = AppendRequest(
             organisation=organisation,
             stream=case_id,
             expected_version=version,
@@ -43,17 +46,47 @@ async def case(case_id: str, organisation: str, policy: str) -> str:
             decisions=tuple(step.decision() for step in made.steps),
             summary=lifecycle.summary(made.state),
         )
-        result = await append(request.model_dump(mode="json"))
+        result = await append(appending.model_dump(mode="json"))
         state, version = made.state, made.version
-        if raw:
-            await DBOS.set_event_async(raw["id"], result)
+        if said and said["asker"]:
+            await _answer(said)
+        elif said:
+            await DBOS.set_event_async(said["command"]["id"], result)
+        for request in state.requests:
+            if request.id not in asked:
+                asked.add(request.id)
+                await _ask(case_id, request, organisation, policy)
     return str(state.stage)
+
+
+async def _ask(asker: str, request: CaseRequest, organisation: str, policy: str) -> None:
+    """Send it to the other case, which is started where there is none; it answers in its time."""
+    with SetWorkflowID(request.case_id):
+        await DBOS.start_workflow_async(case, request.case_id, organisation, policy)
+    command = {
+        "id": request.id,
+        "actor": SYSTEM.model_dump(mode="json"),
+        "body": request.command,
+    }
+    await DBOS.send_async(request.case_id, {"command": command, "asker": asker}, "command")
+
+
+async def _answer(said: Json) -> None:
+    answered = said["command"]["id"]
+    body = RecordAnswer(request=answered, accepted=True)
+    command = {
+        "id": f"{answered}/answer",
+        "actor": SYSTEM.model_dump(mode="json"),
+        "body": body.model_dump(mode="json"),
+    }
+    await DBOS.send_async(said["asker"], {"command": command, "asker": None}, "command")
 
 
 class Dbos:
     """DBOS on a database of its own in the same server; one per process."""
 
     def __init__(self, log: EventLog, system_database_url: str) -> None:
+        self._log = log
         _log[:] = [log]
         logging.getLogger("dbos").setLevel(logging.ERROR)
         config: DBOSConfig = {
@@ -64,21 +97,20 @@ class Dbos:
         DBOS(config=config)
         DBOS.launch()
 
-    def live(self, organisation: str, policy: str, life: Life) -> Live:
+    def way(self, organisation: str, life: Life) -> Way:
         async def live(name: str) -> list[float]:
             case_id = f"{life.kind}-{name}"
             with SetWorkflowID(case_id):
-                await DBOS.start_workflow_async(case, case_id, organisation, policy)
+                await DBOS.start_workflow_async(case, case_id, organisation, life.policy)
             took: list[float] = []
-            for command in life.commands:
+            for raw in life.said(name):
                 begin = time.perf_counter()
-                raw = envelope(*command)
-                await DBOS.send_async(case_id, raw, "command")
+                await DBOS.send_async(case_id, {"command": raw, "asker": None}, "command")
                 await DBOS.get_event_async(case_id, raw["id"])
                 took.append((time.perf_counter() - begin) * 1000)
             return took[1:]
 
-        return live
+        return Way(live, at_rest(self._log, organisation) if life.on_premises else None)
 
     def close(self) -> None:
         DBOS.destroy()
