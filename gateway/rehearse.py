@@ -3,22 +3,15 @@
 Large files are shared out among the processors; the result is the same either way.
 """
 
-import gc
-import multiprocessing
-import os
-import signal
 import statistics
-import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
-from multiprocessing.context import BaseContext
 from typing import Literal, NamedTuple, Protocol
 
 from gateway.filings import Filing, Reader, Record, Reject, Row, check, records
+from gateway.rehearse_pool import shared_out
 from lifecycles.policies import Pinned
 from schemas.commitments import Commitment
 from schemas.envelope import Json
@@ -189,7 +182,8 @@ def rehearse(
     job = _Job(filing, organisation, now, pinned, against)
     result = Rehearsal(against=Rehearsal() if against else None)
     done = 0
-    for size, part in _parts(job):
+    alone = filing.rows <= _ALONE
+    for size, part in shared_out(job.run, records(filing), chunk=_CHUNK, alone=alone):
         result.merge(part)
         done += size
         report_progress(done)
@@ -218,40 +212,6 @@ class _Job(NamedTuple):
                 other = result.against.take(row, self.against, self.now)
                 result.differences += _differences(row, outcome, other)
         return result
-
-
-def _parts(job: _Job) -> Iterator[tuple[int, Rehearsal]]:
-    """The chunks of the file, in its order, each with its number of rows."""
-    rows = records(job.filing)
-    chunks = iter(lambda: list(islice(rows, _CHUNK)), [])
-    workers = os.cpu_count() or 1
-    if workers == 1 or job.filing.rows <= _ALONE:
-        for chunk in chunks:
-            yield len(chunk), job.run(chunk)
-        return
-    with ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin) as pool:
-        waiting: deque[tuple[int, Future[Rehearsal]]] = deque()
-        for chunk in chunks:
-            waiting.append((len(chunk), pool.submit(job.run, chunk)))
-            if len(waiting) > 2 * workers:
-                size, part = waiting.popleft()
-                yield size, part.result()
-        for size, part in waiting:
-            yield size, part.result()
-
-
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends the others
-    gc.freeze()
-
-
-def _context() -> BaseContext:
-    """Not plain forking: another thread of this process could hold a lock at that moment."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__])
-    return context
 
 
 def _outcome(promise: Promise, now: datetime) -> Outcome:

@@ -83,7 +83,7 @@ def import_arrears(
         content = policies.content_of(policy, policy_folder(settings))
         today = day_of(pinned(content).policy.calendar, datetime.now(UTC))
         day = _day(as_of, today)
-        files = _opened(
+        files = opened_files(
             settings, {"customers": customers, "bills": bills, "payments": payments}, map_file
         )
         terms_of(pinned(content), files.mapping.currency)
@@ -115,7 +115,7 @@ def import_arrears(
 
     again = "Interrupted. The same run again goes on from here; nothing is done twice."
     billing, books, done = run(work(), as_json=as_json, again=again)
-    _write_rejects(rejects or _beside(bills), [*books.rejects, *done.refused])
+    write_all_rejects(rejects or _beside(bills), [*books.rejects, *done.refused])
     drawn = table("Account", "Case", f"Case claims more by ({billing.currency}, smallest unit)")
     for difference in done.differences[:_LISTED]:
         drawn.add_row(difference.account, difference.case_id, str(difference.amount))
@@ -146,7 +146,7 @@ def import_payments(
 
     async def work() -> tuple[Posting, list[Reject]]:
         settings = Settings()
-        files = _opened(settings, {"payments": file}, map_file)
+        files = opened_files(settings, {"payments": file}, map_file)
         now = datetime.now(UTC)
         # Today begins first in the east; each case's own calendar decides when it hears of it.
         found, wrong = read_payments(files, (now + timedelta(hours=14)).date())
@@ -167,7 +167,7 @@ def import_payments(
 
     again = "Interrupted. The same import again goes on from here; nothing is posted twice."
     done, wrong = run(work(), as_json=as_json, again=again)
-    _write_rejects(rejects or _beside(file), [*wrong, *done.refused])
+    write_all_rejects(rejects or _beside(file), [*wrong, *done.refused])
     head = (
         f"Payments posted: {done.posted}; known: {done.known}; cases settled: {done.settled};"
         f" rejected: {len(wrong) + len(done.refused)}."
@@ -211,7 +211,8 @@ def _day(text: str, today: date) -> date:
     return day
 
 
-def _opened(settings: Settings, paths: dict[Part, Path], map_file: Path | None) -> Files:
+def opened_files(settings: Settings, paths: dict[Part, Path], map_file: Path | None) -> Files:
+    """The files, looked over, with their mapping. Raises `FilingError`."""
     if map_file is not None:
         mappings: list[AccountsMapping] = [load_accounts_mapping(map_file)]
     else:
@@ -223,7 +224,8 @@ def _beside(file: Path) -> Path:
     return Path(f"{file.stem}.rejects.csv")
 
 
-def _write_rejects(path: Path, rejects: list[Reject]) -> None:
+def write_all_rejects(path: Path, rejects: list[Reject]) -> None:
+    """Write what could not be used, where there is any, and say where."""
     if rejects:
         try:
             write_rejects(path, rejects)

@@ -1,4 +1,4 @@
-"""`standpipe import` and `rehearse`: a company's own file, live or through the rules alone."""
+"""`standpipe import repairs` and `rehearse repairs`: a company's own file, live or rehearsed."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,10 @@ from lifecycles.policies import pinned
 from settings import Settings
 
 importing = typer.Typer(no_args_is_help=True, help="Open cases from a company's own file.")
+rehearsing = typer.Typer(
+    no_args_is_help=True,
+    help="What a policy would have made of a company's own files: no server, nothing is stored.",
+)
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file.")]
 PolicyOption = Annotated[str, typer.Option(help="The policy, by name or file.")]
@@ -95,7 +99,8 @@ def import_repairs(
     show(imports.to_json(done, rules), *drawn, as_json=as_json)
 
 
-def rehearse(
+@rehearsing.command("repairs")
+def rehearse_repairs(
     file: FileArgument,
     policy: PolicyOption,
     against: Annotated[

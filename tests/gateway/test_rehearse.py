@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway import rehearse as rehearsals
+from gateway import rehearse_pool
 from gateway.filings import Filing, Reject, check, open_filing, read_filing
 from gateway.mappings import load_mappings
 from gateway.policies import load
@@ -199,7 +200,7 @@ def test_several_processors_find_the_same_as_one(
         return rehearse(filing("leaks-repaired.csv"), "boston", gas, NOW, against=slower)
 
     alone = found()
-    monkeypatch.setattr(rehearsals, "_context", lambda: multiprocessing.get_context(method))
+    monkeypatch.setattr(rehearse_pool, "context", lambda: multiprocessing.get_context(method))
     monkeypatch.setattr(rehearsals, "_ALONE", 0)
     monkeypatch.setattr(rehearsals, "_CHUNK", 1)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
