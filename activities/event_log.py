@@ -12,9 +12,22 @@ from temporalio import activity
 from activities.canonical import SealedDecision, seal
 from activities.database import reached
 from activities.log_reader import LogReader
-from schemas.envelope import AppendRequest, AppendResult, Json, Recorded, Refusal
+from activities.signing_keys import SigningKeys
+from schemas.envelope import (
+    AppendRequest,
+    AppendResult,
+    Check,
+    Json,
+    Recorded,
+    Refusal,
+    SignatureCheck,
+)
 
 _APPEND = f"SELECT * FROM append_events({', '.join(f'${n}' for n in range(1, 18))})"
+_HELD = """
+    SELECT command_id FROM decisions
+    WHERE organisation = $1 AND stream = $2 AND command_id = ANY($3)
+"""
 _REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
 
 PAGE_BYTES = 500_000
@@ -36,6 +49,10 @@ class EventLog(LogReader):
     Both may be tried again and again: the same request is written once.
     """
 
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__(pool)
+        self._keys = SigningKeys(pool)
+
     @activity.defn(name="append_events")
     async def append_events(self, request: AppendRequest) -> AppendResult:
         """Append decisions, or tell what the log holds instead (see AppendResult).
@@ -44,7 +61,14 @@ class EventLog(LogReader):
         version, every event after `expected_version` and the decisions from there on, including
         those at exactly that version which caused no event. LogBehindCase if the log is shorter
         than `expected_version`.
+
+        Where a decision names checks, they are made first, unless the log holds it already; it comes
+        back `unproven` where one does not hold.
         """
+        if unproven := await self._unproven(request):
+            return AppendResult(
+                status="unproven", version=request.expected_version, unproven=unproven
+            )
         sealed = seal(request)
         events = [event for decision in sealed for event in decision.events]
         policy = None if request.policy is None else request.policy.encode()
@@ -94,6 +118,35 @@ class EventLog(LogReader):
                 for decision in sealed
             ),
         )
+
+    async def _unproven(self, request: AppendRequest) -> dict[str, tuple[str, ...]]:
+        """The reasons, by command id, why a decision does not rest on what it says it does."""
+        checked = {d.command["id"]: d.checks for d in request.decisions if d.checks}
+        if not checked:
+            return {}
+        async with reached():
+            held = await self._pool.fetch(_HELD, request.organisation, request.stream, [*checked])
+        for row in held:
+            del checked[row["command_id"]]
+        reasons = {
+            id: tuple([r async for r in self._failing(request, id, checks)])
+            for id, checks in checked.items()
+        }
+        return {id: why for id, why in reasons.items() if why}
+
+    async def _failing(
+        self, request: AppendRequest, command_id: str, checks: Sequence[Check]
+    ) -> AsyncGenerator[str]:
+        for check in checks:
+            if isinstance(check, SignatureCheck):
+                async for reason in self._keys.doubts(check, request.stream, command_id):
+                    yield reason
+                if check.statement.version > request.expected_version:
+                    yield "It is signed for a case that is further on: look again, then sign anew."
+            else:
+                there = await self.open_on(request.organisation, check.premises)
+                if new := [c for c in there if c not in (*check.known, request.stream)]:
+                    yield f"Wait until these cases on the premises end: {', '.join(new)}."
 
     @activity.defn(name="record_refusal")
     async def record_refusal(self, refusal: Refusal) -> None:

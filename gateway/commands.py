@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.fields import YES, Field, composed, fields, what
 from schemas.arrears import ArrearsCommand
+from schemas.assessment import AssessmentCommand
 from schemas.base import Actor, CaseId, Command, CommandId, PartyId, Role, Subject, UtcTime
 from schemas.complaint import ComplaintCommand
 from schemas.conduct import ConductCommand
@@ -37,6 +38,7 @@ NOT_FOR_PEOPLE = (
     "AdoptComplaint",
     "RecordFinding",
     "RecordPresence",
+    "OpenAssessment",  # `assessment run`
 )
 _UNIONS: Mapping[str, Any] = {
     "repair": RepairCommand,
@@ -45,6 +47,7 @@ _UNIONS: Mapping[str, Any] = {
     "premises": PremisesCommand,
     "satisfaction": SatisfactionCommand,
     "arrears": ArrearsCommand,
+    "assessment": AssessmentCommand,
 }
 KINDS = tuple(_UNIONS)
 """The kinds of case of this version."""
@@ -91,10 +94,15 @@ def kind_of(case: str) -> str:
 
 def party_id(text: str) -> str:
     """A party's id, checked. Raises `Invalid`."""
+    return valid(PartyId, text, "PARTY: must look like party-1f2e3d.")
+
+
+def valid(kind: Any, text: str, otherwise: str) -> str:
+    """A text of some `kind`, such as `Subject`. Raises `Invalid` with what to give instead."""
     try:
-        return TypeAdapter(PartyId).validate_python(text)
+        return TypeAdapter(kind).validate_python(text)
     except ValidationError:
-        raise Invalid(["PARTY: must look like party-1f2e3d."]) from None
+        raise Invalid([otherwise]) from None
 
 
 def models(kind: str) -> dict[str, type[Command]]:

@@ -10,13 +10,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from activities.cases import Cases
+from activities.database import open_pool
 from activities.event_log import EventLog
+from activities.signing_keys import SigningKeys
+from gateway import signing
 from gateway.drawing import event_lines
 from gateway.reporting import report
 from gateway.session import Session
@@ -48,13 +53,25 @@ ELSEWHERE = (
 class Theatre:
     """The servers on which the scenes play."""
 
-    def __init__(self, session: Session, skipper: TimeSkipper, policy: str) -> None:
+    def __init__(
+        self, session: Session, skipper: TimeSkipper, policy: str, registrar: asyncpg.Pool
+    ) -> None:
         self.session = session
+        self._registrar = registrar
+        self._keys: dict[str, Ed25519PrivateKey] = {}
         self.skipper = skipper
         self.policy = policy
         self.cases = Cases(
             skipper.client, session.log, session.organisation, session.settings.task_queue
         )
+
+    async def key_of(self, who: str) -> Ed25519PrivateKey:
+        """The key that somebody signs with: created and enrolled when they first do."""
+        if who not in self._keys:
+            self._keys[who] = key = Ed25519PrivateKey.generate()
+            keys = SigningKeys(self._registrar)
+            await keys.enrol(DEMO, signing.public_key(key), who, "admin-1")
+        return self._keys[who]
 
     @classmethod
     @asynccontextmanager
@@ -77,7 +94,9 @@ class Theatre:
             ):
                 # Skipping only where a scene asks for it: else a waiting case would run to its end.
                 skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
-                yield cls(session, skipper, policy)
+                registrar = await open_pool(session.admin_url, min_size=0, max_size=1)
+                yield cls(session, skipper, policy, registrar)
+                registrar.terminate()
 
 
 class Scene:
@@ -194,8 +213,13 @@ class Scene:
 
     async def approved(self, of: str, who: str, role: str) -> None:
         """Somebody says yes to what is asked, on the facts as they stand."""
-        asked = next(a for a in (await self.timeline(of)).state["approvals"] if a["state"] == ASKED)
-        choice = {"approval": asked["id"], "facts_hash": asked["facts_hash"]}
+        shown = await self.timeline(of)
+        asked = next(a for a in shown.approvals if a.state == ASKED)
+        choice: Json = {"approval": asked.id, "facts_hash": asked.facts_hash}
+        if asked.signed:
+            said = signing.statement(shown, asked, "approve", who, now=await self.clock(of))
+            signature = signing.sign(await self._theatre.key_of(who), said)
+            choice["signature"] = signature.model_dump(mode="json")
         await self.done("DecideApproval", of=of, who=who, role=role, decision="approve", **choice)
 
     def moment(self) -> datetime:

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import rfc8785
 
-from lifecycles import commitments, promises
+from lifecycles import commitments, promises, signing
 from lifecycles.changes import changed, made
 from lifecycles.decisions import By, No
 from schemas.approvals import (
@@ -89,6 +89,7 @@ def request(
         needed=terms.needed,
         silence=terms.silence,
         commitment=started.commitment,
+        signed=terms.signed,
     )
     yield started
 
@@ -110,6 +111,7 @@ def decide_approval(state: AnyCase, c: DecideApproval, by: By) -> Results:
     if by.actor.role in ("system", "service") or by.actor.proof == "system":
         yield No("Only a person can decide it.")
     yield from _may_decide(approval, c.on_behalf_of, by)
+    yield from signing.lacking(approval, c.signature, by)
     # A deputy and whom they stand in for are one voice. A no may always follow one's own yes.
     heard = [who for g in approval.given for who in (g.subject, g.on_behalf_of or g.subject)]
     if c.decision == "approve" and (among(subject, heard) or among(mine, heard)):
@@ -125,6 +127,7 @@ def decide_approval(state: AnyCase, c: DecideApproval, by: By) -> Results:
             on_behalf_of=c.on_behalf_of,
             reason=c.reason,
             evidence=c.evidence,
+            signature=c.signature,
         )
         yield from _settled(state, approval, by)
         return
@@ -136,6 +139,7 @@ def decide_approval(state: AnyCase, c: DecideApproval, by: By) -> Results:
         evidence=c.evidence,
         given=len(approval.given) + 1,
         needed=approval.needed,
+        signature=c.signature,
     )
     if len(approval.given) + 1 >= approval.needed:
         yield ApprovalGranted(at=by.at, approval=approval.id, silent=False)
@@ -340,6 +344,7 @@ def evolve(approvals: tuple[Approval, ...], event: ApprovalEvents) -> tuple[Appr
                 needed=event.needed,
                 silence=event.silence,
                 commitment=event.commitment,
+                signed=event.signed,
             ),
         )
     return tuple([_changed(a, event) if a.id == event.approval else a for a in approvals])
@@ -360,7 +365,13 @@ def _changed(a: Approval, event: ApprovalEvents) -> Approval:
             )
             return changed(a, delegations=(*a.delegations, delegation))
         case ApprovalGiven():
-            yes = made(Consent, subject=event.by, on_behalf_of=event.on_behalf_of, at=event.at)
+            yes = made(
+                Consent,
+                subject=event.by,
+                on_behalf_of=event.on_behalf_of,
+                at=event.at,
+                signature=event.signature,
+            )
             return changed(a, given=(*a.given, yes))
         case ApprovalGranted():
             return changed(a, state="approved", ended_at=event.at)

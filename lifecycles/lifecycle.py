@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycles import arrears, complaint, conduct, premises, repair, satisfaction
+from lifecycles import arrears, assessment, complaint, conduct, premises, repair, satisfaction
 from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
+from lifecycles.signing import checks
 from schemas.arrears import ArrearsCommand, ArrearsEvent
+from schemas.assessment import AssessmentCommand, AssessmentEvent
 from schemas.base import SYSTEM, CaseCommand, Command, Event
 from schemas.complaint import ComplaintCommand, ComplaintEvent
 from schemas.conduct import ConductCommand, ConductEvent
@@ -164,6 +166,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
         TypeAdapter(CommandEnvelope[PremisesCommand]),
         TypeAdapter(PremisesEvent),
     ),
+    "assessment": _of(
+        "assessment",
+        assessment,
+        TypeAdapter(CommandEnvelope[AssessmentCommand]),
+        TypeAdapter(AssessmentEvent),
+    ),
     "satisfaction": _of(
         "satisfaction",
         satisfaction,
@@ -206,6 +214,7 @@ class Step(NamedTuple):
             decided_at=self.decided_at,
             events=tuple(dump(event) for event in self.events),
             messages=self.messages,
+            checks=checks(self.state, self.command, self.events),
         )
 
 

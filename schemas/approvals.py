@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.base import Code, Command, Event, Reference, Role, RuleId, Subject, UtcTime, Value
+from schemas.base import (
+    Code,
+    Command,
+    Event,
+    Reference,
+    Role,
+    RuleId,
+    Subject,
+    UtcTime,
+    Value,
+    nothing,
+)
+from schemas.signing import Signature
 
 Fact = str | int | bool | tuple[str, ...] | None
 Facts = dict[Code, Fact]
@@ -35,6 +47,7 @@ class Consent(Value):
     subject: Subject
     on_behalf_of: Subject | None
     at: UtcTime
+    signature: Signature | None = Field(default=None, exclude_if=nothing)
 
 
 class Approval(Value):
@@ -58,6 +71,8 @@ class Approval(Value):
     """How many different people must say yes."""
     silence: Silence
     commitment: Code
+    signed: bool = Field(default=False, exclude_if=nothing)
+    """Whether a yes or no needs the signature of whoever gives it."""
     state: ApprovalState = "requested"
     given: tuple[Consent, ...] = ()
     delegations: tuple[Delegation, ...] = ()
@@ -79,6 +94,8 @@ class DecideApproval(Command):
     evidence: Reference | None = None
     on_behalf_of: Subject | None = None
     """Whose delegate decides; None for oneself."""
+    signature: Signature | None = Field(default=None, exclude_if=nothing)
+    """Over the `Statement` of this decision; needed where the approval is a signed one."""
 
 
 class DelegateApproval(Command):
@@ -125,6 +142,7 @@ class ApprovalRequested(ApprovalEvent):
     needed: int
     silence: Silence
     commitment: Code
+    signed: bool = Field(default=False, exclude_if=nothing)
 
 
 class ApprovalDelegated(ApprovalEvent):
@@ -146,6 +164,7 @@ class ApprovalGiven(ApprovalEvent):
     evidence: Reference | None
     given: int
     needed: int
+    signature: Signature | None = Field(default=None, exclude_if=nothing)
 
 
 class ApprovalGranted(ApprovalEvent):
@@ -163,6 +182,7 @@ class ApprovalRejected(ApprovalEvent):
     on_behalf_of: Subject | None
     reason: Code
     evidence: Reference | None
+    signature: Signature | None = Field(default=None, exclude_if=nothing)
 
 
 class ApprovalEscalated(ApprovalEvent):

@@ -23,7 +23,10 @@ def nothing(value: object) -> bool:
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("needs a time zone, for example 2026-05-01T08:00:00+08:00")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the calendar in UTC; correct it") from None
 
 
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
@@ -32,7 +35,10 @@ UtcTime = Annotated[datetime, AfterValidator(_utc)]
 CaseId = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(repair|complaint|arrears|conduct|satisfaction|premises)-[a-z0-9-]{1,60}$"
+        pattern=(
+            r"^(repair|complaint|arrears|conduct|satisfaction|premises|assessment)"
+            r"-[a-z0-9-]{1,60}$"
+        )
     ),
 ]
 """A case's name: also its workflow id and its stream. Opaque, never personal."""
@@ -63,6 +69,7 @@ Role = Literal[
     "crew",
     "reader",
     "supervisor",
+    "station_head",
     "division_head",
     "conduct_officer",
     "auditor",

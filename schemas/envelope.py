@@ -3,6 +3,8 @@
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
+from pydantic import Field
+
 from schemas.approvals import Approval
 from schemas.base import (
     Actor,
@@ -16,7 +18,9 @@ from schemas.base import (
     Subject,
     UtcTime,
     Value,
+    nothing,
 )
+from schemas.signing import Signature, Statement
 
 AnyCommand = TypeVar("AnyCommand", bound=Command)
 Json = dict[str, Any]
@@ -161,6 +165,21 @@ class PartPaymentSummary(Value):
     """When it was taken back."""
 
 
+class AssessmentSummary(Value):
+    """A reader's half-yearly assessment as lists show it (WAT-P1)."""
+
+    reader: Subject
+    half_year: str
+    accounts: int
+    """Those that were overdue."""
+    excluded: int
+    """Those of them that are not counted (WAT-P2)."""
+    counted: int
+    amount: int
+    """What that comes to, as it stands; in the currency's smallest unit."""
+    currency: str
+
+
 class CaseSummary(Value):
     """A case as the read models show it; written with the events that made it so."""
 
@@ -189,6 +208,28 @@ class CaseSummary(Value):
     """Every closing of a valve, in order (WAT-C4c)."""
     part_payments: tuple[PartPaymentSummary, ...] = ()
     """Those that covered no whole bill, in order (WAT-B9)."""
+    assessment: AssessmentSummary | None = None
+
+
+class SignatureCheck(Value):
+    """The signature is over this statement, by a key enrolled to whom the statement names."""
+
+    type: Literal["signature"] = "signature"
+    statement: Statement
+    signature: Signature
+    fresh: bool
+    """Given just now, so its nonce must be unused; otherwise given earlier, and still good."""
+
+
+class PremisesCheck(Value):
+    """Nothing is open on the premises beside what the command knew of."""
+
+    type: Literal["premises"] = "premises"
+    premises: tuple[Reference, ...]
+    known: tuple[CaseId, ...]
+
+
+Check = SignatureCheck | PremisesCheck
 
 
 class Decision(Value):
@@ -200,6 +241,8 @@ class Decision(Value):
     events: tuple[Json, ...]
     messages: tuple[tuple[int, Message], ...] = ()
     """Each with the index of the event, in this decision, that it belongs to."""
+    checks: tuple[Check, ...] = Field(default=(), exclude_if=nothing)
+    """What must hold when it is written; the log does not keep them."""
 
 
 class AppendRequest(Value):
@@ -229,27 +272,32 @@ class Recorded(Value):
 
 
 class AppendResult(Value):
-    """`appended`: `recorded` lists the new decisions. `behind`: nothing was written.
+    """`appended`: `recorded` lists the new decisions. `behind` or `unproven`: nothing was written.
 
     When behind, `events` are all bodies after the expected version, in order, and `recorded` the
     decisions that the log holds: those after the expected version and those whose ids were asked
-    about. `conflicts` are ids that the log holds with other content.
+    about. `conflicts` are ids that the log holds with other content. `unproven` are the reasons, by
+    command id, why a check does not hold.
     """
 
-    status: Literal["appended", "behind"]
+    status: Literal["appended", "behind", "unproven"]
     version: int
     more: bool = False
     """Whether the log holds more, after `version`, than fits into one answer: ask again."""
     recorded: tuple[Recorded, ...] = ()
     events: tuple[Json, ...] = ()
     conflicts: tuple[CommandId, ...] = ()
+    unproven: dict[CommandId, tuple[str, ...]] = Field(
+        default_factory=dict[CommandId, tuple[str, ...]], exclude_if=nothing
+    )
 
 
 class Refusal(Value):
-    """A command that came by signal and was refused; kept because Temporal keeps none."""
+    """A command that was refused, or that its sender may not send; Temporal keeps none of them."""
 
     organisation: Organisation
-    stream: CaseId
+    stream: CaseId | Literal["gateway"]
+    """The case; the gateway itself where what was forbidden concerns none."""
     command_id: str
     command_type: str
     actor: str

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
 from schemas.approvals import Silence
-from schemas.base import Code, Role, RuleId, Subject, Value
+from schemas.base import Code, Role, RuleId, Subject, Value, nothing
 from schemas.calendar import Calendar, Window
 from schemas.commitments import LONGEST, Basis, CommitmentTerms, RungTerms
 
@@ -159,6 +160,8 @@ class ApprovalTerms(Value):
     """How many different people must say yes."""
     exclude: tuple[Code, ...] = ()
     """Who else cannot give it, by the part they play in the case, such as `investigator`."""
+    signed: bool = Field(default=False, exclude_if=nothing)
+    """Whether a yes or no needs the signature of whoever gives it (WAT-C3: written approval)."""
 
     @model_validator(mode="after")
     def _check(self) -> "ApprovalTerms":
@@ -498,6 +501,46 @@ class ArrearsPolicy(CaseRules):
         return wrong
 
 
+class Band(Value):
+    """What each overdue account costs, as far as the band reaches (WAT-P1)."""
+
+    up_to: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """The last account, counted from the first, that costs so much; None: all the rest."""
+    each: Annotated[int, Field(ge=0, le=10**9)]
+    """In the smallest unit of the arrears' currency."""
+
+
+class AssessmentPolicy(CaseRules):
+    """The readers' half-yearly assessment by overdue accounts (WAT-P1, WAT-P2)."""
+
+    asks: ClassVar[tuple[str, ...]] = ("confirmation", "exclusion")
+    """One after the other, by two different people (WAT-P2)."""
+    asks_people: ClassVar[tuple[str, ...]] = asks
+
+    commitments: tuple[CommitmentTerms, ...] = ()
+    """None: what is waited for are approvals, which have clocks of their own."""
+    bands: Annotated[tuple[Band, ...], Field(min_length=1, max_length=20)]
+    """Each account costs what its own band says: the 21st never makes the first twenty dearer."""
+    objection_period: Length
+    """How long, from the opening, an exclusion may be asked for."""
+    grounds: Annotated[tuple[Code, ...], Field(min_length=1)]
+    """Why an account may be not the reader's fault (WAT-P2)."""
+    payroll: Subject
+    """The unit that is told of what a settled assessment comes to."""
+    next_level: Subject
+    """The role that is told of a *no* (ADM-5)."""
+
+    def wrong(self) -> list[str]:
+        wrong = super().wrong()
+        ends = [band.up_to for band in self.bands]
+        reached = [0, *(end for end in ends[:-1] if end is not None)]
+        if len(reached) < len(ends) or ends[-1] is not None:
+            wrong.append("bands must all say up_to, but for the last one (WAT-P1)")
+        elif any(one >= other for one, other in pairwise(reached)):
+            wrong.append("bands must reach further one by one: correct up_to (WAT-P1)")
+        return wrong
+
+
 class Policy(Value):
     """One organisation's figures: read from a TOML file, hashed over its canonical JSON."""
 
@@ -512,6 +555,13 @@ class Policy(Value):
     conduct: ConductPolicy | None = None
     satisfaction: SatisfactionPolicy | None = None
     arrears: ArrearsPolicy | None = None
+    assessment: AssessmentPolicy | None = Field(default=None, exclude_if=nothing)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Policy":
+        if self.assessment is not None and self.arrears is None:
+            raise ValueError("assessment counts overdue accounts: add a section on arrears, too")
+        return self
 
     def department_of(self, district: str | None) -> str:
         """Who answers for the repairs of a district."""

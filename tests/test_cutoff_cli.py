@@ -87,8 +87,13 @@ class Debt(NamedTuple):
 
 @pytest.fixture
 async def debt(
-    cli: Cli, temporal: Client, database: Database, task_queue: str
+    request: pytest.FixtureRequest,
+    cli: Cli,
+    temporal: Client,
+    database: Database,
+    task_queue: str,
 ) -> AsyncIterator[Debt]:
+    """An account of its own; a test may say what is particular about it."""
     organisation = os.environ["STANDPIPE_ORGANISATION"]
     async with await open_pool(database.url()) as pool:
         log = LogReader(pool)
@@ -97,7 +102,10 @@ async def debt(
             "id": "open-1",
             "actor": {"subject": "billing", "role": "service", "proof": "local"},
             "occurred_at": ago(30),
-            "body": {"type": "OpenArrears", **OPEN, "bills": bills, "reader": "r-1"},
+            "body": {
+                **{"type": "OpenArrears", **OPEN, "bills": bills, "reader": "r-1"},
+                **getattr(request, "param", {}),
+            },
         }
         cases = Cases(temporal, log, organisation, task_queue)
         # One's own: tests share Temporal.

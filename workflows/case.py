@@ -6,7 +6,7 @@ decides again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
@@ -67,6 +67,8 @@ class Item:
     """Whether a caller waits: an Update. A refusal of anything else goes to the refusals table."""
     outcome: CommandOutcome | None = None
     error: ApplicationError | None = None
+    unproven: bool = False
+    """Whether it was refused for a proof that is none: such an attempt is always kept."""
 
     @property
     def settled(self) -> bool:
@@ -195,6 +197,10 @@ class CaseWorkflow:
                 self._state, self._version = made.state, made.version
                 self._recorded.update((r.command_id, r) for r in result.recorded)
                 break
+            if result.status == "unproven":
+                # The append saw for itself that what a decision rests on is not so.
+                self._disprove(items, result.unproven)
+                continue
             await self._catch_up(result)
             self._fail(items, result.conflicts)
             current = True
@@ -203,7 +209,7 @@ class CaseWorkflow:
         self._refuse(items, made)
         self._tell()
         for item in arrived:
-            if item.error is not None and not item.waited_for:
+            if item.error is not None and (item.unproven or not item.waited_for):
                 await self._record_refusal(item.command, item.error.details[0])
 
     def _settle_known(self, item: Item) -> bool:
@@ -247,6 +253,12 @@ class CaseWorkflow:
         for item in items:
             if item.command.id in conflicts:
                 item.error = _conflict()
+
+    def _disprove(self, items: Sequence[Item], unproven: Mapping[str, Sequence[str]]) -> None:
+        for item in items:
+            if reasons := unproven.get(item.command.id):
+                hash = command_hash(dump(item.command))
+                item.error, item.unproven = _error("Rejected", reasons, hash), True
 
     def _refuse(self, items: Sequence[Item], made: Plan) -> None:
         for command, reasons in made.refused:

@@ -3,25 +3,28 @@
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, cast, get_args
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from gateway import commands
+from gateway import commands, signing
 from gateway.commands import Invalid
 from gateway.drawing import drawn_approval
 from gateway.inbox import Waiting, inbox
 from gateway.session import Session
 from gateway.standing import Asked
 from gateway.terminal.asking import AsOption, AtOption, IdOption, fresh_id, login, show_done
+from gateway.terminal.keys import key_file, passphrase_of
 from gateway.terminal.output import AsJson, OneLine, answered, err, run, show
 from gateway.timeline import Timeline
 from gateway.words import Clock, span
 from schemas.approvals import DecideApproval
 from schemas.base import Role
 from schemas.envelope import CommandOutcome, Json
+from schemas.signing import Signature
 from settings import Settings
 
 CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="Such as complaint-1f2e3d.")]
@@ -34,6 +37,10 @@ ForOption = Annotated[
     typer.Option("--on-behalf-of", metavar="WHO", help="Whose delegate decides; else for oneself."),
 ]
 RoleOption = Annotated[str, typer.Option("--role", help="In which role.")]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Your key's file, where it must be signed."),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, once the facts are shown.")]
 
 
@@ -103,6 +110,7 @@ def approve(
     reason: Annotated[str | None, typer.Option(metavar="WORD", help="Why.")] = None,
     evidence: EvidenceOption = None,
     on_behalf_of: ForOption = None,
+    key: KeyOption = None,
     yes: YesOption = False,
     occurred_at: AtOption = None,
     command_id: IdOption = None,
@@ -116,7 +124,7 @@ def approve(
     """
     fields: Json = {"reason": reason, "evidence": evidence, "on_behalf_of": on_behalf_of}
     by = _By(fresh_id(command_id), who or login(), role, occurred_at)
-    _decide(case, approval, "approve", fields, by, yes, as_json)
+    _decide(case, approval, "approve", fields, by, key, yes, as_json)
 
 
 def reject(
@@ -127,6 +135,7 @@ def reject(
     ] = None,
     evidence: EvidenceOption = None,
     on_behalf_of: ForOption = None,
+    key: KeyOption = None,
     yes: YesOption = False,
     occurred_at: AtOption = None,
     command_id: IdOption = None,
@@ -140,7 +149,7 @@ def reject(
     """
     fields: Json = {"reason": reason, "evidence": evidence, "on_behalf_of": on_behalf_of}
     by = _By(fresh_id(command_id), who or login(), role, occurred_at)
-    _decide(case, approval, "reject", fields, by, yes, as_json)
+    _decide(case, approval, "reject", fields, by, key, yes, as_json)
 
 
 def _decide(
@@ -149,6 +158,7 @@ def _decide(
     decision: Literal["approve", "reject"],
     fields: Json,
     by: _By,
+    key: Path | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -161,9 +171,10 @@ def _decide(
             shown = await session.timeline(case)
         return shown, _named(shown, approval)
 
-    async def send(facts_hash: str) -> tuple[CommandOutcome, Timeline]:
+    async def send(signature: Signature | None) -> tuple[CommandOutcome, Timeline]:
         async with Session(Settings()) as session, answered(by.command_id):
-            command = _envelope(case, given, facts_hash, by)
+            signed = {"signature": signature.model_dump(mode="json")} if signature else {}
+            command = _envelope(case, given | signed, asked.facts_hash, by)
             outcome = await (await session.cases()).send(case, command)
             return outcome, await session.timeline(case)
 
@@ -173,8 +184,27 @@ def _decide(
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to ask: add --yes", param_hint="--yes")
         typer.confirm(f"{decision.capitalize()} {asked.id} of {case}?", abort=True, err=True)
-    outcome, after = run(send(asked.facts_hash), as_json=as_json)
+    signature = run(_signed(shown, asked, decision, given, by, key), as_json=as_json)
+    outcome, after = run(send(signature), as_json=as_json)
     show_done(outcome, after, as_json)
+
+
+async def _signed(
+    shown: Timeline,
+    asked: Asked,
+    decision: Literal["approve", "reject"],
+    given: Json,
+    by: _By,
+    file: Path | None,
+) -> Signature | None:
+    """The signature of whoever decides, here, with their own key; None where none is needed."""
+    if not asked.signed:
+        return None
+    path = key_file(Settings(), file)
+    key = signing.load_key(path, passphrase_of(path))
+    said = signing.statement(shown, asked, decision, by.who, given.get("on_behalf_of"))
+    err.print(f"Signed with the key {signing.public_key(key)}.")
+    return signing.sign(key, said)
 
 
 def _named(shown: Timeline, approval: str) -> Asked:

@@ -46,7 +46,9 @@ RULES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, str] = {"approval_decided": "somebody decides before"}
 
 _ASKED: Mapping[str, str] = {
+    "confirmation": "to confirm that accounts are not the reader's fault",
     "cutoff": "a stop of supply (停供)",
+    "exclusion": "not to count accounts against the reader",
     "extension": "more time for the answer",
     "reassignment": "a move out of the post",
     "head_removal": "the removal of a head of department",
@@ -154,7 +156,8 @@ def _approval(e: ApprovalEvents, when: When) -> str:
         case ApprovalGiven():
             place = f" in the place of {e.on_behalf_of}" if e.on_behalf_of else ""
             how_many = f", {e.given} of {e.needed}" if e.needed > 1 else ""
-            return f"{e.by}{place} says yes to {name}{how_many}"
+            signed = ", signed" if e.signature else ""
+            return f"{e.by}{place} says yes to {name}{how_many}{signed}"
         case ApprovalGranted():
             if e.silent:
                 return f"{name} counts as approved: nobody decided in time (超时默认)"

@@ -17,10 +17,14 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from activities.cases import Conflict
 from activities.database import DatabaseUnavailable
 from activities.event_log import EventLog
+from gateway.policies import content_of
+from lifecycles.assessment_runs import half_year_before
 from lifecycles.decisions import Rejected
+from lifecycles.policies import pinned
 from schemas.conduct import conduct_id
 from schemas.envelope import AppendRequest, AppendResult
 from schemas.satisfaction import SatisfactionReport
+from tests.workflows.conftest import POLICIES
 from tests.workflows.desk import ORGANISATION, Desk, ago, any_day, until, visit_on
 
 LIVES: dict[str, Callable[[Desk], Awaitable[None]]] = {}
@@ -472,8 +476,7 @@ async def approved_cutoff(desk: Desk) -> None:
     await desk.later(case_id, 8 * DAY)
     await desk.pay(case_id, 100)  # it lapses
     await desk.send(case_id, "RequestCutoff", reason="unpaid")
-    yes: dict[str, Any] = {"decision": "approve", **choice(await desk.known(case_id))}
-    await desk.send(case_id, "DecideApproval", by="division_head", **yes)
+    await desk.decide(case_id)
     await desk.send(case_id, "ScheduleVisit", **visit_on(await desk.clock(case_id)))
     await desk.pay(case_id, 200, payment="pay-2")
     due = (datetime.now(UTC) + 20 * DAY).date().isoformat()
@@ -483,8 +486,7 @@ async def approved_cutoff(desk: Desk) -> None:
     await desk.send(case_id, "WriteOff", reason="bankrupt")
     await desk.later(case_id, 40 * DAY)  # silence is a no
     await desk.send(case_id, "WriteOff", reason="bankrupt")
-    yes = {"decision": "approve", **choice(await desk.known(case_id))}
-    await desk.send(case_id, "DecideApproval", by="division_head", who="head-2", **yes)
+    await desk.decide(case_id, who="head-2")
     await answered(desk, case_id)
 
 
@@ -502,3 +504,39 @@ async def interlocked(desk: Desk) -> None:
     await answered(desk, complaint)
     await desk.send(case_id, "WithdrawArrears", reason="mistake")
     await desk.handle(case_id).result()
+
+
+@life
+async def assessed(desk: Desk) -> None:
+    """A reader's half-year: one exclusion by two steps, one refused, one withdrawn; settled.
+
+    And the run that opens such cases, of a half-year in which nobody was chased.
+    """
+    desk = replace(desk, policy=content_of("water", POLICIES))
+    case_id = desk.name("assessment")
+    system = {"subject": "standpipe", "role": "system", "proof": "system"}
+    half = half_year_before(pinned(desk.policy).policy.calendar, ago(days=10))
+    known: dict[str, Any] = {"half_year": half.name, "known_until": half.counted.isoformat()}
+    accounts = [f"arrears-assessed-{n}" for n in range(21)]
+    body = {"reader": "reader-7", "accounts": accounts, **known}
+    opening = desk.command("OpenAssessment", **body) | {"actor": system}
+    await desk.cases.open(case_id, desk.policy, opening)
+    for number in range(3):
+        asked = {"accounts": accounts[number : number + 1], "ground": "vacant"}
+        await desk.send(case_id, "RequestExclusion", **asked, evidence=f"photo-{number}")
+        if number < 2:
+            await desk.decide(case_id, by="station_head")
+        if number == 0:
+            await desk.decide(case_id)
+        elif number == 1:
+            await desk.decide(case_id, "reject", reason="visited")
+    with suppress(Rejected):
+        await desk.decide(case_id, by="station_head", who="reader-7")
+    last = (await desk.known(case_id))["approvals"][-1]["id"]
+    await desk.send(case_id, "WithdrawApproval", approval=last, reason="mistake")
+    await desk.later(case_id, 11 * DAY)
+    await desk.handle(case_id).result()
+    run = {"organisation": ORGANISATION, "policy": desk.policy, "half_year": "2001-H1"}
+    await desk.client.execute_workflow(
+        "AssessmentRunWorkflow", run, id=desk.name("run"), task_queue=desk.task_queue
+    )

@@ -21,6 +21,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities.database import open_pool
+from activities.signing_keys import SigningKeys
 from gateway.policies import content_of
 from stack import Stack
 from tests.replay.histories import HISTORIES, life_of
@@ -54,11 +55,14 @@ async def main(names: Sequence[str]) -> None:
         ):
             pool = await open_pool(stack.endpoints.database_url)
             policy = content_of("gas", ROOT / "policies")
-            desk = Desk(temporal.client, FalteringLog(pool), policy, "recording")
+            admin = await open_pool(str(stack.endpoints.admin_url))
+            registrar = SigningKeys(admin)
+            desk = Desk(temporal.client, FalteringLog(pool), policy, "recording", registrar)
             async with desk.worker():
                 await asyncio.gather(*(tell(desk.called(n)) for n, tell in lives.items()))
                 await asyncio.sleep(2)  # the server's list of runs lags behind
                 histories = await recorded(temporal.client)
+            await admin.close()
             await pool.close()
     for old in HISTORIES.glob("*.binpb"):
         if life_of(old.name.partition(".")[0]) in lives:

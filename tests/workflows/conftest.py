@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from activities.database import open_pool
 from activities.event_log import EventLog
+from activities.signing_keys import SigningKeys
 from gateway.policies import content_of
 from tests.conftest import Database
 from tests.workflows.desk import Desk, ShortTasks, with_interceptor
@@ -28,9 +29,19 @@ async def log(database: Database) -> AsyncIterator[EventLog]:
 
 
 @pytest.fixture
-def idle_desk(temporal: Client, log: EventLog, policy: str, task_queue: str) -> Desk:
+async def registrar(database: Database) -> AsyncIterator[SigningKeys]:
+    """Where keys are enrolled, with the gateway's rights."""
+    pool = await open_pool(database.url("standpipe_gateway"), min_size=0, max_size=1)
+    yield SigningKeys(pool)
+    await pool.close()
+
+
+@pytest.fixture
+def idle_desk(
+    temporal: Client, log: EventLog, registrar: SigningKeys, policy: str, task_queue: str
+) -> Desk:
     """A desk without a worker: nothing is decided until the test runs one."""
-    return Desk(temporal, log, policy, task_queue)
+    return Desk(temporal, log, policy, task_queue, registrar)
 
 
 @pytest.fixture

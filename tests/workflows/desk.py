@@ -5,11 +5,13 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
@@ -27,11 +29,14 @@ from temporalio.worker import Worker, WorkflowRunner
 
 from activities.cases import Cases
 from activities.event_log import EventLog
+from activities.signing_keys import SigningKeys
+from gateway import signing
 from lifecycles.lifecycle import Plan, dump, lifecycle_of, plan
 from lifecycles.policies import pinned
 from schemas.calendar import WEEKDAYS
 from schemas.envelope import AppendRequest, CommandOutcome, Json, OpenCase
 from schemas.policy import Policy
+from schemas.signing import Statement
 from worker import build_worker, sandboxed
 
 ORGANISATION = "town"
@@ -73,6 +78,8 @@ class Desk:
     log: EventLog
     policy: str
     task_queue: str
+    registrar: SigningKeys | None = None
+    """Enrols the keys with which people sign, when they first do."""
     names: str = field(default_factory=lambda: uuid4().hex[:12])
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     cases_begun: Iterator[int] = field(default_factory=lambda: count(1))
@@ -246,6 +253,52 @@ class Desk:
         **body: Any,
     ) -> CommandOutcome:
         return await self.cases.send(case_id, self.command(kind, by=by, who=who, at=at, **body))
+
+    async def decide(
+        self,
+        case_id: str,
+        decision: Literal["approve", "reject"] = "approve",
+        *,
+        by: str = "division_head",
+        who: str | None = None,
+        **body: Any,
+    ) -> CommandOutcome:
+        """Somebody's yes or no to what was asked last, signed with their own key if it must be."""
+        choice = await self.choice(case_id, decision, who or f"{by}-1", **body)
+        return await self.send(case_id, "DecideApproval", by=by, who=who, **choice)
+
+    async def choice(
+        self, case_id: str, decision: Literal["approve", "reject"], subject: str, **body: Any
+    ) -> Json:
+        """The body of that decision, on the facts as they are now."""
+        state = await self.known(case_id)
+        asked = state["approvals"][-1]
+        choice: Json = {"approval": asked["id"], "facts_hash": asked["facts_hash"]}
+        choice |= {"decision": decision, **body}
+        if asked.get("signed"):
+            said = Statement(
+                organisation=ORGANISATION,
+                case=case_id,
+                approval=asked["id"],
+                action=asked["kind"],
+                decision=decision,
+                facts_hash=asked["facts_hash"],
+                subject=subject,
+                on_behalf_of=body.get("on_behalf_of"),
+                version=state["version"],
+                nonce=uuid4().hex,
+                expires_at=await self.clock(case_id) + timedelta(minutes=10),
+            )
+            signature = signing.sign(await self.key_of(subject), said)
+            choice["signature"] = signature.model_dump(mode="json")
+        return choice
+
+    async def key_of(self, subject: str) -> Ed25519PrivateKey:
+        """A person's own key, the same in every test, enrolled."""
+        key = Ed25519PrivateKey.from_private_bytes(sha256(subject.encode()).digest())
+        assert self.registrar is not None, "this desk enrols no keys"
+        await self.registrar.enrol(ORGANISATION, signing.public_key(key), subject, "admin-1")
+        return key
 
     async def finish(self, case_id: str) -> CommandOutcome:
         """From the report to the last call, by the shortest way. Returns what closed it."""

@@ -30,12 +30,6 @@ def water(desk: Desk) -> Desk:
     return replace(desk, policy=any_day(content_of("water", POLICIES)))
 
 
-async def choice(desk: Desk, case_id: str) -> dict[str, Any]:
-    """What a yes to the approval that is asked for must name."""
-    asked = (await desk.known(case_id))["approvals"][-1]
-    return {"approval": asked["id"], "facts_hash": asked["facts_hash"], "decision": "approve"}
-
-
 async def verified(desk: Desk, case_id: str) -> Any:
     """The state, once the case has told its premises, and all agree on it."""
 
@@ -50,8 +44,7 @@ async def approved(desk: Desk) -> str:
     """A large meter's case: a crew is to stop supply today, as the division head approved."""
     case_id = await desk.eligible(**LARGE)
     await desk.send(case_id, "RequestCutoff", reason="unpaid")
-    yes = await choice(desk, case_id)
-    await desk.send(case_id, "DecideApproval", by="division_head", **yes)
+    await desk.decide(case_id)
     await desk.send(case_id, "ScheduleVisit", **visit_on(datetime.now(UTC)))
     return case_id
 
@@ -118,7 +111,7 @@ async def test_a_large_meter_is_not_stopped_by_silence_but_by_the_division_head(
         await desk.send(case_id, "AuthoriseCutoff", by="supervisor")
     await desk.send(case_id, "RequestCutoff", reason="unpaid")
     with pytest.raises(Rejected):
-        await desk.send(case_id, "DecideApproval", by="supervisor", **await choice(desk, case_id))
+        await desk.decide(case_id, by="supervisor")
 
     await desk.later(case_id, 60 * DAY)
     state = await verified(desk, case_id)
@@ -244,7 +237,7 @@ async def test_what_makes_an_approval_lapse_races_the_yes_and_then_the_crew(wate
     async def race(number: int) -> str:
         case_id = await water.eligible(**LARGE)
         await water.send(case_id, "RequestCutoff", reason="unpaid")
-        yes = await choice(water, case_id)
+        yes = await water.choice(case_id, "approve", "division_head-1")
         visit = visit_on(datetime.now(UTC))
 
         async def go() -> None:
