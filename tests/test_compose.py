@@ -53,6 +53,7 @@ def said(text: str) -> str:
     """What compose makes of a text: `$$` is a dollar; only what has no default may be asked for."""
     asked = re.sub(r"\$\{STANDPIPE_ORGANISATION:\?[^}]+\}", "anyang-water", text)
     asked = re.sub(r"\$\{STANDPIPE_POLICY:\?[^}]+\}", "water", asked)
+    asked = re.sub(r"\$\{STANDPIPE_OIDC_ISSUER:\?[^}]+\}", "https://login.example", asked)
     assert not re.search(r"(?<!\$)(\$\$)*\$(?!\$)", asked), f"a stray dollar in {text}"
     return asked.replace("$$", "$")
 
@@ -186,6 +187,17 @@ def test_the_settings_take_everything_that_is_set_for_our_services(
         assert file in (None, f"/run/secrets/{parts.username}_password")
     if settings.key_file is not None:
         assert len(settings.key_encryption_key()) == 32
+
+
+def test_the_gateway_logs_in_with_its_own_role_and_is_offered_to_this_machine_alone() -> None:
+    gateway = environment("gateway")
+    assert "//standpipe_gateway@" in gateway["STANDPIPE_DATABASE_URL"]
+    assert not [name for name in gateway if name.startswith("STANDPIPE_ADMIN")]
+    port = gateway["STANDPIPE_HTTP_PORT"]
+    assert SERVICES["gateway"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    worker = environment("worker")
+    for name in ("ORGANISATION", "KEY_FILE", "TASK_QUEUE", "POLICY_DIR", "POLICY"):
+        assert gateway[PREFIX + name] == worker[PREFIX + name]
 
 
 def test_a_worker_has_all_that_it_needs_and_nothing_that_migrations_need() -> None:

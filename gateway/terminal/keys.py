@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from activities.database import open_pool
+from activities.database import open_pool, reached
 from activities.signing_keys import MONTHS, SigningKey, SigningKeys
 from gateway import commands, signing
 from gateway.commands import Invalid
@@ -160,9 +160,10 @@ def _checked(subject: str | None, key: str) -> None:
 @asynccontextmanager
 async def _register() -> AsyncGenerator[tuple[str, SigningKeys]]:
     """The register as one may change it, with the database's administrator."""
-    async with Session(Settings()) as session:
+    session = Session(Settings())  # only to find the servers: it is not opened
+    async with reached():
         pool = await open_pool(session.admin_url, max_size=1, application_name="standpipe key")
-        try:
-            yield session.organisation, SigningKeys(pool)
-        finally:
-            pool.terminate()
+    try:
+        yield session.organisation, SigningKeys(pool)
+    finally:
+        pool.terminate()
