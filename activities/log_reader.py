@@ -16,6 +16,7 @@ from schemas.envelope import EventEnvelope, Message, OpenCase, RecordedDecision
 from schemas.premises import place_of
 from schemas.read_models import (
     ApprovalRow,
+    AssessmentRow,
     CaseFilter,
     CaseRow,
     OutboxRow,
@@ -26,7 +27,7 @@ from schemas.read_models import (
 )
 from schemas.satisfaction import ComplaintCounts, Tally
 
-_CASE_JSON = ("commitments", "approvals", "answers", "stops", "part_payments")
+_CASE_JSON = ("commitments", "approvals", "answers", "stops", "part_payments", "assessment")
 _APPROVAL_JSON = ("facts", "given", "delegations")
 
 _POLICY = "SELECT convert_from(content, 'UTF8') FROM policies WHERE hash = decode($1, 'hex')"
@@ -42,6 +43,12 @@ _OPEN_ON = """
     ORDER BY 1
 """
 _RECORDED = "SELECT stream FROM streams WHERE organisation = $1 AND stream = ANY($2)"
+_HOLDS = """
+    SELECT EXISTS (
+        SELECT FROM decisions WHERE organisation = $1 AND stream = $2 AND command_id = $3
+    )
+"""
+_LATE = """jsonb_path_exists(commitments, '$[*] ? (@.state == "broken" && @.ended_at == null)')"""
 _DECISIONS = """
     SELECT d.command_id, encode(d.command_hash, 'hex') AS command_hash, d.version, d.position,
         d.decided_at, convert_from(d.command, 'UTF8') AS command,
@@ -66,7 +73,7 @@ _OPEN_CASES = """
 _APPROVALS = """
     SELECT {columns} FROM approvals
     WHERE organisation = $1 AND ($2::text IS NULL OR $2 = ANY(roles))
-        AND {wanted}
+        AND {wanted} AND ($7::text[] IS NULL OR case_kind = ANY($7))
         AND ($3::timestamptz IS NULL OR (due, case_id, id) > ($3, $4, $5))
     ORDER BY due, case_id, id
     LIMIT $6
@@ -85,6 +92,30 @@ _PART_PAYMENTS = """
         AND ($3::timestamptz IS NULL OR (paid_at, case_id, number) > ($3, $4, $5))
     ORDER BY paid_at, case_id, number
     LIMIT $6
+"""
+_ASSESSMENTS = """
+    SELECT {columns} FROM assessments
+    WHERE organisation = $1 AND ($2::text IS NULL OR half_year = $2)
+        AND ($3::text IS NULL OR (half_year, case_id) > ($3, $4))
+    ORDER BY half_year, case_id
+    LIMIT $5
+"""
+# Of every arrears case the few events that open and end it; the rest only of those that were open
+# then by what was told until $4.
+_ARREARS_THEN = """
+    e.organisation = $1 AND e.type = ANY($2) AND d.decided_at < $4
+    AND e.stream IN (
+        SELECT o.stream FROM events o
+        WHERE o.organisation = $1 AND o.type = 'ArrearsOpened' AND o.occurred_at < $3
+            AND NOT EXISTS (
+                SELECT FROM events x JOIN decisions y USING (organisation, stream, command_id)
+                WHERE x.organisation = $1 AND x.stream = o.stream AND x.occurred_at < $3
+                    AND x.type IN (
+                        'ArrearsClosed', 'MovedOut', 'DebtWrittenOff', 'ArrearsWithdrawn'
+                    )
+                    AND y.decided_at < $4
+            )
+    )
 """
 _SATISFACTION = """
     SELECT department, count(*) AS asked,
@@ -176,11 +207,25 @@ _FOLLOW_UPS_DUE = """
         ))
     ORDER BY 1
 """
+_HEAD = "SELECT position FROM heads WHERE organisation = $1"
+_TAIL = """
+    e.organisation = $1 AND e.position > $2
+    AND ($3::bigint IS NULL OR e.position <= $3)
+    AND ($4::text IS NULL OR e.stream = $4)
+    AND ($5::text[] IS NULL OR split_part(e.stream, '-', 1) = ANY($5))
+    AND ($6::text[] IS NULL OR split_part(e.stream, '-', 1) || '.' || e.type = ANY($6))
+"""
 _OUTBOX = """
-    SELECT o.id, o.position, o.ordinal, o.stream, e.recorded_at, o.state, o.recipient_kind,
-        o.recipient, o.template, o.params
+    SELECT o.id, o.position, o.ordinal, o.stream, e.recorded_at,
+        coalesce(d.state, o.state) AS state, d.status, o.recipient_kind, o.recipient, o.template,
+        o.params
     FROM outbox o
     JOIN events e USING (organisation, position)
+    LEFT JOIN deliveries d ON d.organisation = o.organisation
+        AND d.subscription = CASE o.recipient_kind
+            WHEN 'party' THEN 'to-customers' ELSE 'to-staff'
+        END
+        AND d.position = o.position AND d.ordinal = o.ordinal
     WHERE o.organisation = $1 AND (o.position, o.ordinal) > ($2, $3)
         AND ($4::text IS NULL OR o.stream = $4)
     ORDER BY o.position, o.ordinal
@@ -225,10 +270,34 @@ class LogReader:
             decisions.append(RecordedDecision.model_validate(fields))
         return decisions
 
-    async def tail(self, organisation: str, after: int, limit: int) -> list[EventEnvelope]:
-        """Events after a position, in order. Reading on from the last one never misses any."""
-        where = "e.organisation = $1 AND e.position > $2"
-        return [event async for event in self._scan(where, organisation, after, limit=limit)]
+    async def head(self, organisation: str) -> int:
+        """The position of the log's last event; 0 of an empty one."""
+        async with reached():
+            return await self._pool.fetchval(_HEAD, organisation) or 0
+
+    async def tail(
+        self,
+        organisation: str,
+        after: int,
+        limit: int,
+        *,
+        until: int | None = None,
+        stream: str | None = None,
+        kinds: Collection[str] | None = None,
+        types: Collection[str] | None = None,
+    ) -> list[EventEnvelope]:
+        """Events after a position, in order. Reading on from the last one never misses any.
+
+        With `until`, up to there; of one case, of some kinds of case, of some types such as
+        repair.CrewArrived: what is left out does not matter.
+        """
+        events = self._scan(
+            _TAIL,
+            *(organisation, after, until, stream),
+            *(None if names is None else list(names) for names in (kinds, types)),
+            limit=limit,
+        )
+        return [event async for event in events]
 
     async def scan(self, organisation: str, after: int = 0) -> AsyncGenerator[EventEnvelope]:
         """The whole log after a position, in order, in bulk and from one snapshot."""
@@ -273,17 +342,23 @@ class LogReader:
         organisation: str,
         filters: CaseFilter | None = None,
         *,
+        kinds: Collection[str] | None = None,
+        late: bool = False,
         after: str = "",
         limit: int = 100,
     ) -> list[CaseRow]:
-        """Cases by id, after a case id."""
+        """Cases by id, after a case id; of some kinds, or with a broken promise still owed."""
         wanted = {} if filters is None else filters.model_dump(exclude_none=True)
-        query = f"SELECT {_columns(CaseRow)} FROM cases WHERE organisation = $1 AND case_id > $2"
-        for number, column in enumerate(wanted, 4):
+        query = (
+            f"SELECT {_columns(CaseRow)} FROM cases WHERE organisation = $1 AND case_id > $2"
+            f" AND ($4::text[] IS NULL OR kind = ANY($4)){f' AND {_LATE}' if late else ''}"
+        )
+        for number, column in enumerate(wanted, 5):
             query += f" AND {column} = ${number}"
         query += " ORDER BY case_id LIMIT $3"
+        given = (None if kinds is None else list(kinds), *wanted.values())
         async with reached():
-            rows = await self._pool.fetch(query, organisation, after, limit, *wanted.values())
+            rows = await self._pool.fetch(query, organisation, after, limit, *given)
         return [CaseRow.model_validate(_case(row)) for row in rows]
 
     async def case(self, organisation: str, case_id: str) -> CaseRow | None:
@@ -308,6 +383,11 @@ class LogReader:
             rows = await self._pool.fetch(_RECORDED, organisation, list(case_ids))
         return {row["stream"] for row in rows}
 
+    async def holds(self, organisation: str, stream: str, command_id: str) -> bool:
+        """Whether a case carried a command out."""
+        async with reached():
+            return await self._pool.fetchval(_HOLDS, organisation, stream, command_id)
+
     async def open_on(self, organisation: str, premises: Collection[str]) -> list[str]:
         """Repairs and complaints that are open on any of the premises, sorted by case id.
 
@@ -318,11 +398,18 @@ class LogReader:
             rows = await self._pool.fetch(_OPEN_ON, organisation, places)
         return [row["case_id"] for row in rows]
 
-    async def worklist(self, organisation: str, *, limit: int = 100) -> list[WorkRow]:
+    async def worklist(
+        self, organisation: str, *, kinds: Collection[str] | None = None, limit: int = 100
+    ) -> list[WorkRow]:
         """Open cases in the order to work on them: special care first, then the longest owed."""
-        query = f"SELECT {_columns(WorkRow)} FROM worklist WHERE organisation = $1 LIMIT $2"
+        query = (
+            f"SELECT {_columns(WorkRow)} FROM worklist WHERE organisation = $1"
+            " AND ($3::text[] IS NULL OR kind = ANY($3)) LIMIT $2"
+        )
         async with reached():
-            rows = await self._pool.fetch(query, organisation, limit)
+            rows = await self._pool.fetch(
+                query, organisation, limit, None if kinds is None else list(kinds)
+            )
         return [WorkRow.model_validate(_case(row)) for row in rows]
 
     async def approvals(
@@ -331,22 +418,29 @@ class LogReader:
         *,
         role: Role | None = None,
         state: ApprovalState | None = "requested",
+        kinds: Collection[str] | None = None,
         after: tuple[datetime, str, str] | None = None,
         limit: int = 100,
     ) -> list[ApprovalRow]:
         """Approvals that a role may decide, the longest awaited first; `requested`: the inbox.
 
-        None for the state: whatever became of them. `after` is the due time, case id and id of the
-        last one known.
+        None for the state: whatever became of them; `kinds`: of these kinds of case alone. `after`
+        is the due time, case id and id of the last one known.
         """
-        wanted = "asks AND state = 'requested'" if state == "requested" else "state = $7"
+        wanted = "asks AND state = 'requested'" if state == "requested" else "state = $8"
         query = _APPROVALS.format(
             columns=_columns(ApprovalRow), wanted="true" if state is None else wanted
         )
         given = () if state in (None, "requested") else (state,)
         async with reached():
             rows = await self._pool.fetch(
-                query, organisation, role, *(after or (None, "", "")), limit, *given
+                query,
+                organisation,
+                role,
+                *(after or (None, "", "")),
+                limit,
+                None if kinds is None else list(kinds),
+                *given,
             )
         return [ApprovalRow.model_validate(_parsed(row, _APPROVAL_JSON)) for row in rows]
 
@@ -386,6 +480,36 @@ class LogReader:
         async with reached():
             rows = await self._pool.fetch(query, organisation, case_id, *place, limit)
         return [PartPaymentRow.model_validate(dict(row)) for row in rows]
+
+    async def assessments(
+        self,
+        organisation: str,
+        *,
+        half_year: str | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> list[AssessmentRow]:
+        """The readers' assessments by half-year and case id (WAT-P1); `after` is such a pair."""
+        query = _ASSESSMENTS.format(columns=_columns(AssessmentRow))
+        place = after or (None, "")
+        async with reached():
+            rows = await self._pool.fetch(query, organisation, half_year, *place, limit)
+        return [AssessmentRow.model_validate(dict(row)) for row in rows]
+
+    async def arrears_then(
+        self, organisation: str, types: Collection[str], at: datetime, known_until: datetime
+    ) -> AsyncGenerator[list[EventEnvelope]]:
+        """Arrears cases that were open just before `at`, each with its events of these types.
+
+        By what was told before `known_until`: later news are left out, of earlier times too. In
+        bulk, a case at a time.
+        """
+        told = (organisation, list(types), at, known_until)
+        async with self._reading() as connection:
+            streams = by_stream(connection, _ARREARS_THEN, *told)
+            async with aclosing(streams):
+                async for events in streams:
+                    yield events
 
     async def satisfaction(
         self, organisation: str, since: datetime, until: datetime
@@ -443,6 +567,7 @@ class LogReader:
                 case_id=row["stream"],
                 recorded_at=row["recorded_at"],
                 state=row["state"],
+                status=row["status"],
                 message=Message(
                     to=row["recipient_kind"],
                     recipient=row["recipient"],
@@ -492,4 +617,5 @@ def _case(row: asyncpg.Record) -> dict[str, Any]:
 
 
 def _parsed(row: asyncpg.Record, columns: Sequence[str]) -> dict[str, Any]:
-    return dict(row) | {column: json.loads(row[column]) for column in columns}
+    given = (column for column in columns if row[column] is not None)
+    return dict(row) | {column: json.loads(row[column]) for column in given}

@@ -46,6 +46,9 @@ _COLOURS = {
     "DebtSettled": "green",
     "SupplyRestored": "green",
     "ArrearsClosed": "green",
+    "ExclusionRefused": "red",
+    "AccountsExcluded": "green",
+    "AssessmentSettled": "green",
 }
 _STATES = {"kept": "green", "broken": "red", "running": "cyan", "paused": "yellow"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.timeline import Timeline
-from gateway.words import listed, readable
+from gateway.words import listed, money, readable
 from gateway.words.arrears import HOLDS, owed
 from gateway.words.complaint import accused_in_words
 from schemas.complaint import Accused
@@ -23,6 +23,8 @@ def headline(shown: Timeline) -> list[str]:
             first, *rest = _arrears(shown.state)
         case "premises":
             first, *rest = _premises(shown.state)
+        case "assessment":
+            first, *rest = _assessment(shown)
         case _:
             first, *rest = _register(shown.state)
     return [f"{first}; policy {shown.policy}", *rest]
@@ -112,6 +114,16 @@ def _arrears(state: Json) -> Iterator[str]:
     for permit in state["permits"]:
         if permit["state"] == "issued":
             yield f"permit {permit['permit']} is in force, for {permit['crew']}"
+
+
+def _assessment(shown: Timeline) -> Iterator[str]:
+    state = shown.state
+    yield f"assessment (考核) of {state['reader']} for {state['half_year']}"
+    excluded = sum(len(x["accounts"]) for x in state["exclusions"] if x["state"] == "excluded")
+    overdue = _so_many(len(state["accounts"]), "overdue account")
+    yield f"{overdue} (WAT-P1), {excluded} excluded (WAT-P2)"
+    if state["settled"]:
+        yield f"comes to {money(state['settled']['amount'], state['settled']['currency'])}"
 
 
 def _where(state: Json) -> str:

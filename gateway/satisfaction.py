@@ -1,10 +1,12 @@
 """Satisfaction (满意度) as it stands: live figures by month, and what the register last ranked."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from activities.log_reader import LogReader
+from gateway.commands import Invalid
+from gateway.session import NoSuchCase, Session
 from gateway.standing import Asked
 from gateway.timeline import Timeline
 from lifecycles.calendars import local, start_of_day
@@ -16,10 +18,12 @@ from schemas.satisfaction import (
     CheckKind,
     CheckPeriod,
     ComplaintCounts,
+    Entered,
     Measured,
     Month,
     Year,
     YearRanked,
+    register_of,
 )
 
 LONGEST_MONTHS = 120
@@ -78,6 +82,8 @@ class Satisfaction(Value):
     """Checks that are due and not on record."""
     removals: tuple[Asked, ...]
     """Removals of heads of departments that wait for approval."""
+    entered: Entered | None = None
+    """What was just entered in the register by hand."""
 
 
 def month_of(calendar: Calendar, at: datetime) -> str:
@@ -95,6 +101,49 @@ def months_between(since: str, until: str) -> int:
     """How many months there are, both included; below one: the wrong way round."""
     (first, one), (last, other) = _numbers(since), _numbers(until)
     return (last - first) * 12 + other - one + 1
+
+
+async def register_of_session(session: Session) -> Timeline | None:
+    """The organisation's register; None where nothing was ever entered."""
+    try:
+        return await session.timeline(register_of(session.organisation))
+    except NoSuchCase:
+        return None
+
+
+async def shown(
+    session: Session,
+    policy: Policy,
+    register: Timeline | None,
+    since: str | None,
+    until: str | None,
+) -> Satisfaction:
+    """How it stands from month to month: the last twelve, or as given. Raises `Invalid`."""
+    if policy.satisfaction is None:
+        raise Invalid(["--policy: this one says nothing of satisfaction; choose another."])
+    last = until or month_of(policy.calendar, datetime.now(UTC))
+    first = since or year_up_to(last)
+    if not 1 <= months_between(first, last) <= LONGEST_MONTHS:
+        raise Invalid(
+            [
+                "--since: give a month that is not after --until (or the present one), and at most"
+                f" {LONGEST_MONTHS} months before it."
+            ]
+        )
+    asked = register.approvals if register else ()
+    where = (session.log, session.organisation, policy)
+    return Satisfaction(
+        since=first,
+        until=last,
+        time_zone=policy.calendar.time_zone,
+        target=policy.satisfaction.target,
+        months=await figures(*where, first, last),
+        complaints=await complaints(*where, first, last),
+        ranking=ranking(register),
+        cards=tuple(cards(register)),
+        checks=tuple(due_checks(register)),
+        removals=tuple(a for a in asked if a.state == "requested"),
+    )
 
 
 async def figures(

@@ -29,6 +29,7 @@ from schemas.arrears import (
     PlanBroken,
     VisitMissed,
 )
+from schemas.assessment import AssessmentSettled
 from schemas.base import Actor, Owner, Value
 from schemas.case import AnyCase
 from schemas.commitments import CommitmentBroken, CommitmentEvent, EscalationRaised
@@ -211,6 +212,8 @@ def _hindrance(state: AnyCase, event: Any) -> str | None:
             return unless("instalment_paid")
         case ArrearsClosed():
             return unless("reversed")
+        case AssessmentSettled():
+            return unless("exclusion_requested")
         case FindingExpired() | MarkRemoved():
             return "the finding is overturned before"
         case ApprovalEscalated() | ApprovalGranted() | ApprovalRejected():

@@ -1,7 +1,7 @@
 """A customer's particulars: personal, so they live in the vault alone and never show themselves."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import StringConstraints
@@ -24,6 +24,9 @@ class Party(Private):
 
     name: Line | None = None
     phone: Line | None = None
+    email: Annotated[Line, StringConstraints(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")] | None = None
+    language: Literal["zh-CN", "en"] | None = None
+    """In which messages are written; None: the organisation's."""
     address: Line | None = None
     remarks: Text | None = None
     special_care: bool = False

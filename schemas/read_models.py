@@ -5,6 +5,7 @@ from typing import Literal
 from schemas.base import CaseId, Code, Subject, UtcTime, Value
 from schemas.envelope import (
     ApprovalSummary,
+    AssessmentSummary,
     CaseSummary,
     Message,
     PartPaymentSummary,
@@ -53,6 +54,15 @@ class PartPaymentRow(PartPaymentSummary):
     district: Code | None
 
 
+class AssessmentRow(AssessmentSummary):
+    """A reader's assessment in a list (WAT-P1)."""
+
+    case_id: CaseId
+    stage: str
+    closed_at: UtcTime | None
+    """When it was settled."""
+
+
 class CaseFilter(Value):
     """Which cases to list; what is left out does not matter."""
 
@@ -75,7 +85,9 @@ class OutboxRow(Value):
     ordinal: int
     case_id: CaseId
     recorded_at: UtcTime
-    state: Literal["waiting"]
+    state: Literal["waiting", "delivered", "dead"]
+    status: str | None = None
+    """What the last attempt to deliver it came to, if there was one."""
     message: Message
 
 

@@ -1,7 +1,6 @@
 """`standpipe case …`: cases listed, shown and watched, from the log alone."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,26 +9,19 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gateway import commands
-from gateway.commands import KINDS, Invalid
+from gateway.commands import KINDS
 from gateway.drawing import draw, drawn_next, event_lines, table
+from gateway.listing import case_filter
 from gateway.session import Session
 from gateway.terminal.output import AsJson, Exit, OneLine, out, run, show
 from gateway.timeline import Timeline
 from gateway.words import listed, owner_words, span
-from schemas import arrears, complaint, conduct, repair, satisfaction
 from schemas.base import Owner
 from schemas.read_models import CaseFilter, CaseRow
 from settings import Settings
 
 POLL_SECONDS = 0.5
 PAGE = 500
-_STAGES: Mapping[str, tuple[str, ...]] = {
-    "repair": tuple(repair.Stage),
-    "complaint": tuple(complaint.Stage),
-    "conduct": tuple(conduct.Stage),
-    "satisfaction": tuple(satisfaction.Stage),
-    "arrears": tuple(arrears.Stage),
-}
 
 app = typer.Typer(no_args_is_help=True, help="List, show and watch cases.")
 
@@ -63,8 +55,7 @@ def list_cases(
     """
 
     async def work() -> tuple[list[CaseRow], bool]:
-        found = _filters(kind, stage, district)
-        filters = found.model_copy(update={"final": False if only_open else None})
+        filters = case_filter(kind, stage, district, only_open=only_open)
         return await _list(filters, late, limit, after)
 
     rows, more = run(work(), as_json=as_json)
@@ -75,40 +66,14 @@ def list_cases(
     )
 
 
-def _filters(kind: str | None, stage: str | None, district: str | None) -> CaseFilter:
-    """What was asked for, checked. Raises `Invalid` with all that is wrong, at once."""
-    wrong: list[str] = []
-    if kind is not None and kind not in KINDS:
-        wrong.append(f"--kind: one of {', '.join(KINDS)}")
-    of = _STAGES.get(kind or "", tuple(dict.fromkeys(s for of in _STAGES.values() for s in of)))
-    known = {str(s).casefold(): s for s in of}
-    if stage is not None and stage.casefold() not in known:
-        wrong.append(f"--stage: one of {', '.join(of)}")
-    if wrong:
-        raise Invalid(wrong)
-    return CaseFilter(
-        kind=kind, stage=known[stage.casefold()] if stage else None, district=district
-    )
-
-
 async def _list(
     filters: CaseFilter, late: bool, limit: int, after: str
 ) -> tuple[list[CaseRow], bool]:
-    found: list[CaseRow] = []
     async with Session(Settings()) as session:
-        while len(found) <= limit:
-            page = await session.log.list_cases(
-                session.organisation, filters, after=after, limit=PAGE if late else limit + 1
-            )
-            found += [row for row in page if not late or _owed_late(row)]
-            if len(page) < (PAGE if late else limit + 1):
-                break
-            after = page[-1].case_id
+        found = await session.log.list_cases(
+            session.organisation, filters, late=late, after=after, limit=limit + 1
+        )
     return found[:limit], len(found) > limit
-
-
-def _owed_late(row: CaseRow) -> bool:
-    return any(c.state == "broken" and c.ended_at is None for c in row.commitments)
 
 
 def _drawn_list(rows: list[CaseRow], more: bool) -> list[RenderableType]:

@@ -23,6 +23,7 @@ from schemas.policy import (
     CaseRules,
     ComplaintPolicy,
     ConductPolicy,
+    Policy,
     RepairPolicy,
     SatisfactionPolicy,
 )
@@ -97,13 +98,15 @@ def _drawn(found: Pinned) -> list[RenderableType]:
         ("Staff file", p.conduct, _conduct(p.conduct)),
         ("Satisfaction (满意度)", p.satisfaction, _satisfaction(p.satisfaction)),
         ("Arrears and cutoff (欠费停供)", p.arrears, _arrears(p.arrears)),
+        ("Readers' assessment (考核)", p.assessment, _assessment(p)),
     )
     for title, rules, lines in kinds:
         parts.append(Text(f"\n{title}", style="bold"))
         if rules is None:
             parts.append(Text("This policy says nothing of it."))
             continue
-        parts.append(_promises(rules))
+        if rules.commitments:
+            parts.append(_promises(rules))
         if rules.approvals:
             parts.append(_approvals(rules))
         parts += [Text(line) for line in lines]
@@ -214,6 +217,25 @@ def _arrears(rules: ArrearsPolicy | None) -> list[str]:
         " after an instalment is due",
         f"A payment taken back within {span(rules.reversal_window)} {fresh}",
         f"A closing without a permit is told to the {readable(rules.next_level)}",
+    ]
+
+
+def _assessment(policy: Policy) -> list[str]:
+    rules, arrears = policy.assessment, policy.arrears
+    if rules is None or arrears is None:
+        return []
+    first = 1
+    costs: list[str] = []
+    for band in rules.bands:
+        reach = "and every further one" if band.up_to is None else f"to {band.up_to}"
+        costs.append(f"number {first} {reach} {money(band.each, arrears.currency)} each")
+        first = (band.up_to or 0) + 1
+    grounds = listed(readable(ground) for ground in rules.grounds)
+    return [
+        f"Overdue accounts of a half-year: {listed(costs)} (WAT-P1)",
+        f"Not the reader's fault (WAT-P2): {grounds}",
+        f"An exclusion is asked for within {span(rules.objection_period)}",
+        f"What it comes to is told to {rules.payroll}",
     ]
 
 

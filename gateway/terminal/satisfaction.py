@@ -1,7 +1,7 @@
 """`standpipe satisfaction`: how satisfied customers are and what they complain of, by month."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -12,17 +12,28 @@ from rich.text import Text
 from gateway import satisfaction
 from gateway.commands import Invalid
 from gateway.drawing import drawn_approval, table
-from gateway.policies import load
-from gateway.satisfaction import LONGEST_MONTHS, DueCheck, MonthComplaints, Satisfaction
-from gateway.session import NoSuchCase, Session, policy_folder
-from gateway.terminal.output import AsJson, OneLine, WrongInput, run, show
+from gateway.policies import content_of, load
+from gateway.satisfaction import DueCheck, MonthComplaints, Satisfaction
+from gateway.schedules import report_now
+from gateway.session import Session, policy_folder
+from gateway.terminal import output
+from gateway.terminal.output import (
+    AsJson,
+    Exit,
+    Failure,
+    OneLine,
+    WrongInput,
+    run,
+    show,
+)
 from gateway.timeline import Timeline
 from gateway.words import Clock, listed
 from gateway.words.satisfaction import percent
-from schemas.policy import Policy
-from schemas.satisfaction import Measured, Month, register_of
+from lifecycles.policies import pinned
+from schemas.satisfaction import Entered, Measured, Month, What
 from settings import Settings
 
+WHAT: Mapping[str, What] = {"day": "sample", "month": "month", "year": "year"}
 MonthOption = Annotated[str | None, typer.Option(metavar="MONTH", help="Such as 2026-03.")]
 
 
@@ -38,71 +49,68 @@ def show_satisfaction(
         str | None,
         typer.Option(help="Whose target and clock, where no register is open yet."),
     ] = None,
+    enter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="First enter in the register what a schedule would: the last day (the draw of"
+            " calls), month or year that is over.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Satisfaction (满意度) and complaints by department and month, the last ranking, yellow cards
     (黄牌) and checks that are due.
 
     JSON: {"since", "until", "target", "months", "complaints", "ranking", "cards", "checks",
-    "removals"}; rates are in hundredths of a percent, with their 95 % Wilson interval.
+    "removals", "entered"}; rates are in hundredths of a percent, with their 95 % Wilson interval.
+    `entered` is null, or what --enter came to: {"command_id", "accepted", "events", "reasons"}.
     """
 
     async def work() -> tuple[Satisfaction, Timeline | None]:
-        _check(since, until)
+        _check(since, until, enter)
         settings = Settings()
         async with Session(settings) as session:
-            register = await _register(session)
+            entered = enter and await _entered(session, WHAT[enter], policy)
+            register = await satisfaction.register_of_session(session)
             if register is None:
                 rules = load(policy or settings.policy, policy_folder(settings)).policy
             else:
                 rules = (await session.policy_of(register.case_id)).policy
-            return await _found(session, rules, register, since, until), register
+            shown = await satisfaction.shown(session, rules, register, since, until)
+            return shown.model_copy(update={"entered": entered or None}), register
 
     found, register = run(work(), as_json=as_json)
     show(found, *drawn_figures(found, register), as_json=as_json)
 
 
-async def _register(session: Session) -> Timeline | None:
-    try:
-        return await session.timeline(register_of(session.organisation))
-    except NoSuchCase:
-        return None
-
-
-async def _found(
-    session: Session,
-    policy: Policy,
-    register: Timeline | None,
-    since: str | None,
-    until: str | None,
-) -> Satisfaction:
-    if policy.satisfaction is None:
+async def _entered(session: Session, what: What, policy: str | None) -> Entered:
+    """What the register made of the last day, month or year that is over."""
+    settings = session.settings
+    content = content_of(policy or settings.policy, policy_folder(settings))
+    if pinned(content).policy.satisfaction is None:
         raise WrongInput("This policy says nothing of satisfaction: choose another by --policy.")
-    last = until or satisfaction.month_of(policy.calendar, datetime.now(UTC))
-    first = since or satisfaction.year_up_to(last)
-    if not 1 <= satisfaction.months_between(first, last) <= LONGEST_MONTHS:
-        raise WrongInput(
-            "--since: give a month that is not after --until (or the present one), and at most"
-            f" {LONGEST_MONTHS} months before it."
-        )
-    asked = register.approvals if register else ()
-    where = (session.log, session.organisation, policy)
-    return Satisfaction(
-        since=first,
-        until=last,
-        time_zone=policy.calendar.time_zone,
-        target=policy.satisfaction.target,
-        months=await satisfaction.figures(*where, first, last),
-        complaints=await satisfaction.complaints(*where, first, last),
-        ranking=satisfaction.ranking(register),
-        cards=tuple(satisfaction.cards(register)),
-        checks=tuple(satisfaction.due_checks(register)),
-        removals=tuple(a for a in asked if a.state == "requested"),
-    )
+    client = await session.client()
+    try:
+        async with asyncio.timeout(output.WORKER_SECONDS):
+            entered = await report_now(
+                client, session.organisation, content, settings.task_queue, what
+            )
+    except TimeoutError:
+        raise Failure(
+            Exit.UNREACHABLE,
+            f"No worker entered it within {output.WORKER_SECONDS:.0f} seconds: does `standpipe up`"
+            " or `standpipe worker` run? It is entered as soon as one does, and counts once.",
+        ) from None
+    if not entered.accepted:
+        raise Failure(Exit.FAILED, "", entered.reasons, refused=True)
+    return entered
 
 
-def _check(since: str | None, until: str | None) -> None:
+def _check(since: str | None, until: str | None, enter: str | None) -> None:
     wrong: list[str] = []
+    if enter is not None and enter not in WHAT:
+        wrong.append(f"--enter: one of {', '.join(WHAT)}")
     for option, month in (("--since", since), ("--until", until)):
         try:
             TypeAdapter[str | None](Month | None).validate_python(month)
@@ -122,6 +130,9 @@ def drawn_figures(found: Satisfaction, register: Timeline | None) -> list[Render
         f" target {found.target} % (CNPC-2.5)"
     )
     parts: list[RenderableType] = [Text(head, style="bold")]
+    if found.entered:
+        what = listed(found.entered.events) or "nothing new, for it stands there already"
+        parts.insert(0, Text(f"Entered in the register: {what}.", style="green"))
     if found.months:
         rows = [(f.month, f.departments) for f in found.months]
         parts.append(_figures("Month", rows))

@@ -2,9 +2,19 @@
 
 from collections.abc import Collection, Iterable
 
-from gateway.words import arrears, case, complaint, conduct, premises, repair, satisfaction
+from gateway.words import (
+    arrears,
+    assessment,
+    case,
+    complaint,
+    conduct,
+    premises,
+    repair,
+    satisfaction,
+)
 from gateway.words.plain import Clock, When, listed, money, owner_words, readable, span
 from schemas.arrears import ArrearsEvents
+from schemas.assessment import AssessmentEvents
 from schemas.complaint import ComplaintEvents
 from schemas.conduct import ConductEvents
 from schemas.policy import CaseRules, Policy
@@ -35,9 +45,10 @@ AnyEvent = (
     | SatisfactionEvents
     | PremisesEvents
     | ArrearsEvents
+    | AssessmentEvents
 )
 
-_KINDS = (case, repair, complaint, conduct, satisfaction, premises, arrears)
+_KINDS = (case, repair, complaint, conduct, satisfaction, premises, arrears, assessment)
 _RULES = {event: rules for kind in _KINDS for event, rules in kind.RULES.items()}
 """By event type: rules that it obeys; the policy says which of them bind its organisation."""
 _BEFORE = {milestone: words for kind in _KINDS for milestone, words in kind.BEFORE.items()}
@@ -55,6 +66,8 @@ def words(event: AnyEvent, when: When, currency: str | None = None) -> str:
         return satisfaction.words(event)
     if isinstance(event, ArrearsEvents):
         return arrears.words(event, when, currency)
+    if isinstance(event, AssessmentEvents):
+        return assessment.words(event, when)
     if isinstance(event, PremisesEvents):
         return premises.words(event)
     return case.words(event, when)
@@ -68,6 +81,7 @@ def obeyed(policy: Policy) -> frozenset[str]:
         policy.conduct,
         policy.satisfaction,
         policy.arrears,
+        policy.assessment,
     )
     promised = (rule for s in sections if s is not None for _, rule in s.terms)
     return frozenset((*policy.rules, *promised))

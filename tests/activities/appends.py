@@ -9,6 +9,7 @@ from schemas.envelope import (
     AppendRequest,
     AppendResult,
     ApprovalSummary,
+    AssessmentSummary,
     CaseSummary,
     CommitmentSummary,
     Decision,
@@ -134,6 +135,20 @@ def part(since: timedelta = timedelta(0), **fields: Any) -> PartPaymentSummary:
         "paid_at": START + since,
     }
     return PartPaymentSummary.model_validate(usual | fields)
+
+
+def assessed(**fields: Any) -> AssessmentSummary:
+    """A reader's half-year."""
+    usual: dict[str, Any] = {
+        "reader": "E-7",
+        "half_year": "2026-H1",
+        "accounts": 21,
+        "excluded": 1,
+        "counted": 20,
+        "amount": 4000,
+        "currency": "CNY",
+    }
+    return AssessmentSummary.model_validate(usual | fields)
 
 
 def request(

@@ -18,6 +18,7 @@ from tests.activities.appends import (
     START,
     answer,
     approval,
+    assessed,
     catch_up,
     commands,
     decision,
@@ -327,6 +328,7 @@ async def test_every_column_of_a_case_is_written_again_when_it_changes(log: Even
         premises=("p-1", "p-2"),
         stops=(stop(),),
         part_payments=(part(),),
+        assessment=assessed(),
     )
     before = await log.case(ORGANISATION, "repair-1")
     await log.append_events(request("repair-1", 1, decision("b", event()), case=other))

@@ -171,6 +171,7 @@ async def test_an_auditor_reads_the_log_but_neither_writes_it_nor_asks_the_vault
         assert len(await reader.outbox(ORGANISATION)) == 1
         assert len(await reader.refusals(ORGANISATION)) == 1
         assert len(await reader.approvals(ORGANISATION)) == 1
+        assert await reader.assessments(ORGANISATION) == []
         assert len(await reader.satisfaction(ORGANISATION, START, START + HOUR)) == 1
         assert len(await reader.follow_ups_due(ORGANISATION, *FOLLOW_UP)) == 1
     functions = await admin.fetch(

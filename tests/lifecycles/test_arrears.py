@@ -205,7 +205,7 @@ def test_nothing_is_asked_of_a_case_that_was_never_opened() -> None:
 
 def test_a_policy_without_arrears_has_no_such_cases() -> None:
     content = WATER.policy.model_dump(mode="json")
-    content["arrears"] = None
+    content["arrears"] = content["assessment"] = None
     with pytest.raises(Rejected, match="arrears"):
         ARREARS.initial("arrears-1", "town", Policy.model_validate(content), "x")
     assert lifecycle_of("arrears-1") is ARREARS
