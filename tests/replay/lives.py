@@ -491,6 +491,32 @@ async def approved_cutoff(desk: Desk) -> None:
 
 
 @life
+async def signed_cutoff(desk: Desk) -> None:
+    """A yes that nobody signed, forged ones beside a true note, then the true one; paid."""
+    desk = replace(desk, policy=any_day(desk.policy))
+    case_id = await desk.eligible(dn=50)
+    await desk.send(case_id, "RequestCutoff", reason="unpaid")
+    yes = await desk.choice(case_id, "approve", "division_head-1")
+    forged = {**yes, "signature": {**yes["signature"], "signature": "A" * 86}}
+    unsigned = {name: yes[name] for name in yes if name != "signature"}
+    for choice in (unsigned, forged):
+        with suppress(Rejected):
+            await desk.send(case_id, "DecideApproval", by="division_head", **choice)
+    command = desk.command("DecideApproval", by="division_head", **forged)
+    contact = desk.send(case_id, "RecordContact", how="phone", evidence="call-9")
+    await asyncio.gather(desk.handle(case_id).signal("submit", command), contact)
+    await desk.decide(case_id)
+    await desk.send(case_id, "ScheduleVisit", **visit_on(await desk.clock(case_id)))
+    await desk.ask_permit(case_id)
+    await desk.close_valve(case_id)
+    await desk.pay(case_id, 12_000, payment="pay-3", at=await desk.clock(case_id))
+    facts = {"crew": "crew-1", "seal_removed": "S-1", "reading": 120}
+    await desk.send(case_id, "RecordReconnected", by="crew", **facts)
+    await desk.later(case_id, 40 * DAY)
+    await answered(desk, case_id)
+
+
+@life
 async def interlocked(desk: Desk) -> None:
     """Arrears that wait for what else is open on the premises."""
     place = "interlocked-9"
