@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import (
@@ -27,7 +29,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "STANDPIPE_"
 KEY_BYTES = 32
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
+Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$")]
+"""So often in such a time."""
+_KEY_LINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63} [0-9A-Fa-f]{64}")
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://")]
 
 
@@ -57,12 +63,73 @@ class Settings(BaseSettings):
     """A file with the vault's key-encryption key: base64 of 32 bytes."""
     key: SecretStr | None = None
     """The same key itself, where files are awkward. Give one of the two."""
+    signing_key_file: Path | None = None
+    """The private key with which whoever runs the command line signs their decisions."""
     task_queue: Annotated[str, StringConstraints(min_length=1)] = "standpipe"
     policy_dir: Path = Path("policies")
     policy: Annotated[str, StringConstraints(min_length=1)] = "gas"
     """The organisation's policy, by its name there: for new cases and for scheduled reports."""
     max_cached_workflows: Annotated[int, Field(ge=0)] = 5000
     """Larger than the number of open cases, or the worker replays all day."""
+    http_host: Annotated[str, StringConstraints(min_length=1)] = "127.0.0.1"
+    """Where the gateway listens; 0.0.0.0 for every address of this machine."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """0: any free one."""
+    oidc_issuer: str | None = None
+    """Whose tokens the gateway accepts, exactly as they name it; unset: those of `standpipe token`,
+    on the embedded servers alone."""
+    oidc_audience: Annotated[str, StringConstraints(min_length=1)] = "standpipe"
+    """The gateway's name in these tokens."""
+    oidc_jwks_url: str | None = None
+    """Where the issuer publishes its keys; unset: where its discovery document says."""
+    oidc_subject_claim: Annotated[str, StringConstraints(min_length=1)] = "sub"
+    """The claim that holds the staff number. Dots lead inwards, as in realm_access.roles."""
+    oidc_roles_claim: Annotated[str, StringConstraints(min_length=1)] = "roles"
+    oidc_organisation_claim: Annotated[str, StringConstraints(min_length=1)] = "organisation"
+    gateway_url: str | None = None
+    """A gateway elsewhere, which the command line is to speak to in place of servers here."""
+    gateway_token: SecretStr | None = None
+    """The bearer token that says there who one is."""
+    gateway_token_file: Path | None = None
+    """The same in a file, read anew for each request. Give one of the two."""
+    trusted_proxies: str | None = None
+    """Addresses or networks, with commas between, of proxies that say for whom they ask, and
+    whether over TLS (X-Forwarded-For, X-Forwarded-Proto); unset: nobody is believed that."""
+    rate_per_address: Rate = "6000/minute"
+    """Requests that the gateway takes from one address, and …"""
+    rate_per_subject: Rate = "3000/minute"
+    """… those of one person or service, each in one process; and …"""
+    rate_of_decisions: Rate = "120/hour"
+    """… the approvals that one person decides, in all processes together."""
+
+    open311_keys_file: Path | None = None
+    """The keys of civic apps (Open311), a line each: the subject, and the key's SHA-256 in hex."""
+
+    private_targets: bool = False
+    """Whether webhooks may go to addresses of one's own network, and by plain HTTP."""
+    delivery_days: Annotated[float, Field(gt=0, le=60)] = 3
+    """So long a delivery is tried again; then it is a dead letter, for a person to look at."""
+    sms_url: str | None = None
+    """The text message provider's endpoint; messages to customers are posted there, signed."""
+    email_url: str | None = None
+    """The same for e-mail, where it does not go by SMTP."""
+    work_url: str | None = None
+    """Where messages to crews, staff, units and roles are posted, signed."""
+    accounts_url: str | None = None
+    """The billing system's endpoint for balances, asked before every cut permit, signed."""
+    provider_secret: SecretStr | None = None
+    """What signs requests to these endpoints: whsec_ and base64, as in Standard Webhooks."""
+    provider_secret_file: Path | None = None
+    """The same in a file. Give one of the two."""
+    smtp_url: Annotated[str, StringConstraints(pattern=r"^smtps?://[^/?#]+$")] | None = None
+    """Where e-mail is handed in: smtp://user@host:587 (STARTTLS) or smtps://user@host:465."""
+    smtp_password_file: Path | None = None
+    smtp_sender: Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$")] | None = None
+    """The address that e-mail comes from."""
+    language: Literal["zh-CN", "en"] = "zh-CN"
+    """Of messages to whoever has not asked for another."""
+    letter_dir: Path | None = None
+    """The organisation's own texts, zh-CN.toml and en.toml, before those of policies/letters/."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -79,6 +146,34 @@ class Settings(BaseSettings):
                 urlsplit(value)
             except ValueError:
                 raise ValueError("is not a readable URL: check its host") from None
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        for network in value.split(",") if value else ():
+            try:
+                ip_network(network.strip())
+            except ValueError:
+                raise ValueError("give addresses or networks, such as 10.1.0.0/16,::1") from None
+        return value
+
+    @field_validator(
+        *("oidc_issuer", "oidc_jwks_url", "gateway_url"),
+        *("sms_url", "email_url", "work_url", "accounts_url"),
+    )
+    @classmethod
+    def _safe_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+                local = parts.scheme == "http" and parts.hostname in LOOPBACK
+            except ValueError:
+                raise ValueError("is not a readable URL: check its host") from None
+            if not parts.hostname or (parts.scheme != "https" and not local):
+                raise ValueError("must begin with https:// (http:// only on this machine itself)")
+            if parts.username is not None or parts.fragment:
+                raise ValueError("must hold neither a user nor a fragment")
         return value
 
     @model_validator(mode="wrap")
@@ -112,7 +207,47 @@ class Settings(BaseSettings):
                 problems.append(f"{prefix}_PASSWORD_FILE: {prefix}_URL already holds a password")
         if self.admin_database_url is not None and self.database_url is None:
             problems.append("STANDPIPE_ADMIN_DATABASE_URL: needs STANDPIPE_DATABASE_URL beside it")
+        if self.oidc_jwks_url is not None and self.oidc_issuer is None:
+            problems.append("STANDPIPE_OIDC_JWKS_URL: needs STANDPIPE_OIDC_ISSUER beside it")
+        problems += self._gateway_elsewhere()
+        problems += self._undeliverable()
         return problems or self._unreadable_secrets()
+
+    def _gateway_elsewhere(self) -> list[str]:
+        problems: list[str] = []
+        given = (self.gateway_token, self.gateway_token_file)
+        if None not in given:
+            problems.append(
+                "STANDPIPE_GATEWAY_TOKEN and STANDPIPE_GATEWAY_TOKEN_FILE: give one, not both"
+            )
+        if self.gateway_url is not None and given == (None, None):
+            problems.append("STANDPIPE_GATEWAY_URL: needs STANDPIPE_GATEWAY_TOKEN_FILE beside it")
+        if self.gateway_url is None and given != (None, None):
+            problems.append("STANDPIPE_GATEWAY_TOKEN: needs STANDPIPE_GATEWAY_URL beside it")
+        return problems
+
+    def _undeliverable(self) -> list[str]:
+        problems: list[str] = []
+        given = (self.provider_secret, self.provider_secret_file)
+        if None not in given:
+            problems.append(
+                "STANDPIPE_PROVIDER_SECRET and STANDPIPE_PROVIDER_SECRET_FILE: give one of them,"
+                " not both"
+            )
+        problems += [
+            f"{PREFIX}{name.upper()}: needs STANDPIPE_PROVIDER_SECRET_FILE beside it"
+            for name in ("sms_url", "email_url", "work_url", "accounts_url")
+            if getattr(self, name) is not None and given == (None, None)
+        ]
+        if self.email_url is not None and self.smtp_url is not None:
+            problems.append("STANDPIPE_EMAIL_URL and STANDPIPE_SMTP_URL: give one, not both")
+        if self.smtp_url is not None and self.smtp_sender is None:
+            problems.append("STANDPIPE_SMTP_URL: needs STANDPIPE_SMTP_SENDER beside it")
+        if self.smtp_password_file is not None and "@" not in (self.smtp_url or ""):
+            problems.append(
+                "STANDPIPE_SMTP_PASSWORD_FILE: needs a user in STANDPIPE_SMTP_URL beside it"
+            )
+        return problems
 
     def _unreadable_secrets(self) -> list[str]:
         readers: list[Callable[[], object]] = [
@@ -121,6 +256,14 @@ class Settings(BaseSettings):
         ]
         if self.key is not None or self.key_file is not None:
             readers.append(self.key_encryption_key)
+        if self.provider_secret is not None or self.provider_secret_file is not None:
+            readers.append(self.provider_signing_secret)
+        if self.gateway_token_file is not None:
+            readers.append(self.gateway_bearer)
+        if self.smtp_password_file is not None:
+            readers.append(self.smtp_password)
+        if self.open311_keys_file is not None:
+            readers.append(self.open311_keys)
         problems: list[str] = []
         for read in readers:
             try:
@@ -145,6 +288,56 @@ class Settings(BaseSettings):
             return decode_key(self.key.get_secret_value(), f"{PREFIX}KEY")
         path = self.key_file or self.data_dir / "key"
         return decode_key(_read_secret(path, f"{PREFIX}KEY_FILE"), f"{PREFIX}KEY_FILE: {path}")
+
+    def gateway_bearer(self) -> str:
+        """Who one is at `gateway_url`; SettingsError if the file can't be read."""
+        if self.gateway_token is not None:
+            return self.gateway_token.get_secret_value().strip()
+        assert self.gateway_token_file is not None, "a gateway's address has a token beside it"
+        name = f"{PREFIX}GATEWAY_TOKEN_FILE"
+        return _read_secret(self.gateway_token_file, name).strip()
+
+    def provider_signing_secret(self) -> bytes | None:
+        """What signs requests to the configured providers, or SettingsError; None if none is."""
+        if self.provider_secret is not None:
+            return _decode_secret(self.provider_secret.get_secret_value(), "PROVIDER_SECRET")
+        if self.provider_secret_file is None:
+            return None
+        name = "PROVIDER_SECRET_FILE"
+        return _decode_secret(_read_secret(self.provider_secret_file, f"{PREFIX}{name}"), name)
+
+    def open311_keys(self) -> dict[str, str]:
+        """The subjects of civic apps by their keys' SHA-256; SettingsError if it can't be read."""
+        if self.open311_keys_file is None:
+            return {}
+        name = f"{PREFIX}OPEN311_KEYS_FILE"
+        lines = _read_secret(self.open311_keys_file, name).splitlines()
+        given = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+        if not all(len(parts) == 2 and _KEY_LINE.fullmatch(" ".join(parts)) for parts in given):
+            raise SettingsError(
+                f"{name}: {self.open311_keys_file}: each line must be a subject and the SHA-256 of"
+                " its key, 64 hex digits, with a space between."
+            )
+        return {digest.lower(): subject for subject, digest in given}
+
+    def smtp_password(self) -> str | None:
+        """The password for smtp_url's user; SettingsError if its file can't be read."""
+        if self.smtp_password_file is None:
+            return None
+        return _read_secret(self.smtp_password_file, f"{PREFIX}SMTP_PASSWORD_FILE")
+
+
+def _decode_secret(text: str, name: str) -> bytes:
+    try:
+        secret = base64.b64decode(text.strip().removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not 24 <= len(secret) <= 64:
+        raise SettingsError(
+            f"{PREFIX}{name} does not hold a secret: it must be whsec_ and base64 of 24 to 64"
+            " bytes."
+        )
+    return secret
 
 
 def decode_key(text: str, source: str) -> bytes:

@@ -188,21 +188,31 @@ def ensure_key(data_dir: Path) -> Path:
     StackError if it is open to others or is no key: who can read it can read every party.
     """
     path = data_dir / "key"
+    content = kept_secret(path, lambda: base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
+    try:
+        decode_key(content.decode("ascii", errors="replace"), str(path))
+    except SettingsError as error:
+        raise StackError(str(error)) from None
+    return path
+
+
+def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:
+    """A file that is its owner's alone (mode 0600), made on first use; what it holds.
+
+    StackError if it is open to others or cannot be read.
+    """
     if not path.exists():
-        new = data_dir / f"key.{os.getpid()}"
+        new = path.with_name(f"{path.name}.{os.getpid()}")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
+            file.write(make())
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(new, path)  # never replaces a key that somebody else made meanwhile
+            os.link(new, path)  # never replaces one that somebody else made meanwhile
         new.unlink()
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise StackError(f"{path} is open to others: make it yours alone with `chmod 600 {path}`.")
     try:
-        decode_key(path.read_text(encoding="ascii", errors="replace"), str(path))
-    except SettingsError as error:
-        raise StackError(str(error)) from None
+        return path.read_bytes()
     except OSError as error:
         raise StackError(f"{path}: {error.strerror}.") from None
-    return path

@@ -33,8 +33,34 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "POLICY_DIR": "/etc/standpipe",
         "POLICY": "water",
         "MAX_CACHED_WORKFLOWS": "20000",
+        "SIGNING_KEY_FILE": "/home/li/signing-key",
+        "HTTP_HOST": "0.0.0.0",
+        "HTTP_PORT": "9090",
+        "OIDC_ISSUER": "https://login.town.example/realms/town",
+        "OIDC_AUDIENCE": "gateway",
+        "OIDC_JWKS_URL": "http://localhost:9/keys",
+        "OIDC_SUBJECT_CLAIM": "preferred_username",
+        "OIDC_ROLES_CLAIM": "realm_access.roles",
+        "OIDC_ORGANISATION_CLAIM": "org",
+        "TRUSTED_PROXIES": "10.1.0.0/16, ::1",
+        "RATE_PER_ADDRESS": "100/second",
+        "RATE_PER_SUBJECT": "1000/day",
+        "RATE_OF_DECISIONS": "20/hour",
+        "PRIVATE_TARGETS": "true",
+        "DELIVERY_DAYS": "7",
+        "SMS_URL": "https://sms.example/send",
+        "WORK_URL": "https://work.example/tell",
+        "ACCOUNTS_URL": "https://billing.example/balance",
+        "PROVIDER_SECRET": f"whsec_{KEY}",
+        "SMTP_URL": "smtp://standpipe@mail.example:587",
+        "SMTP_SENDER": "service@town.example",
+        "LANGUAGE": "en",
+        "LETTER_DIR": "/etc/standpipe/letters",
     }
-    for name in ("DATABASE_PASSWORD_FILE", "ADMIN_DATABASE_PASSWORD_FILE"):
+    files = ("DATABASE_PASSWORD_FILE", "ADMIN_DATABASE_PASSWORD_FILE", "SMTP_PASSWORD_FILE")
+    given["OPEN311_KEYS_FILE"] = str(tmp_path / "keys")
+    (tmp_path / "keys").write_text(f"# of apps\ntown-app {'0aF' * 21}0\n")
+    for name in files:
         given[name] = str(tmp_path / name)
         (tmp_path / name).write_text(f"{name.lower()} of/@:?\n")
     for name, value in given.items():
@@ -50,7 +76,13 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert (settings.task_queue, settings.organisation) == ("cases", "north-gas")
     assert settings.max_cached_workflows == 20000
     missing = set(Settings.model_fields) - {name.lower() for name in given}
-    assert missing == {"key_file"}  # it excludes `key`
+    # They exclude `key`, `provider_secret` and `smtp_url`.
+    assert missing == {"key_file", "provider_secret_file", "email_url"}
+    assert (settings.http_host, settings.http_port) == ("0.0.0.0", 9090)
+    assert settings.oidc_issuer == "https://login.town.example/realms/town"
+    assert settings.oidc_roles_claim == "realm_access.roles"
+    assert settings.open311_keys() == {"0af" * 21 + "0": "town-app"}
+    assert (settings.rate_per_address, settings.rate_of_decisions) == ("100/second", "20/hour")
 
 
 def test_everything_wrong_is_listed_at_once(
@@ -148,3 +180,34 @@ def test_nothing_secret_is_shown_and_nothing_changes(monkeypatch: pytest.MonkeyP
     assert KEY not in repr(settings)
     with pytest.raises(ValidationError):
         settings.organisation = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("OIDC_ISSUER", "http://login.town.example", "must begin with https://"),
+        ("OIDC_ISSUER", "login.town.example", "must begin with https://"),
+        ("OIDC_ISSUER", "https://user:hunter2@login.town.example", "neither a user"),
+        ("OIDC_ISSUER", "https://[::1", "not a readable URL"),
+        ("OIDC_JWKS_URL", "https://login.town.example/keys", "needs STANDPIPE_OIDC_ISSUER"),
+        ("OIDC_AUDIENCE", "", "empty"),
+        ("TRUSTED_PROXIES", "10.1.0.0/16,proxy", "addresses or networks"),
+        ("RATE_PER_SUBJECT", "many", "should match"),
+        ("RATE_PER_SUBJECT", "0/minute", "should match"),
+    ],
+)
+def test_whose_tokens_count_must_be_said_safely(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(f"STANDPIPE_{name}", value)
+    with pytest.raises(SettingsError) as refusal:
+        Settings()
+    assert f"STANDPIPE_{name}: " in str(refusal.value)
+    assert why in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_an_issuer_on_this_very_machine_needs_no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("localhost:9", "127.0.0.1", "[::1]:9"):
+        monkeypatch.setenv("STANDPIPE_OIDC_ISSUER", f"http://{host}/")
+        assert Settings().oidc_issuer == f"http://{host}/"
