@@ -1,7 +1,9 @@
 """The supervisors' inbox: what waits for somebody's yes or no, whatever case it belongs to."""
 
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
+from gateway.paging import Place
 from gateway.session import NoSuchCase, Session
 from gateway.standing import Asked, approval
 from gateway.words import Clock
@@ -10,6 +12,8 @@ from schemas.approvals import Approval
 from schemas.base import CaseId, Code, Role
 from schemas.policy import CaseRules
 from schemas.read_models import ApprovalRow
+
+Decidable = Callable[[ApprovalRow], bool]
 
 
 class Waiting(Asked):
@@ -24,23 +28,57 @@ class Waiting(Asked):
 
 
 async def inbox(
-    session: Session, *, role: Role | None = None, case: str | None = None, limit: int = 50
+    session: Session,
+    *,
+    role: Role | None = None,
+    case: str | None = None,
+    kinds: Collection[str] | None = None,
+    decidable: Decidable = lambda _: True,
+    after: Place | None = None,
+    limit: int = 50,
 ) -> list[Waiting]:
     """What is asked now, the longest awaited first; of one role or case alone where these say so.
 
-    Raises NoSuchCase.
+    Of these kinds of case, and what somebody can decide, where they do. `after` names the due time,
+    case and approval to go on after. Raises NoSuchCase.
     """
-    rows = await _rows(session, role, case, limit)
+    if case is not None:
+        rows = [row for row in await _of_case(session, role, case) if decidable(row)]
+        if kinds is not None:
+            rows = [row for row in rows if row.case_kind in kinds]
+        rows = [row for row in rows if after is None or Place(row.due, row.case_id, row.id) > after]
+    else:
+        rows = await _of_all(session, role, kinds, decidable, after, limit)
+    return await _worded(session, rows[:limit])
+
+
+async def _worded(session: Session, rows: Sequence[ApprovalRow]) -> list[Waiting]:
     policies = {case_id: await session.policy_of(case_id) for case_id in {r.case_id for r in rows}}
     now = datetime.now(UTC)
     return [_waiting(row, policies[row.case_id], now) for row in rows]
 
 
-async def _rows(
-    session: Session, role: Role | None, case: str | None, limit: int
+async def _of_all(
+    session: Session,
+    role: Role | None,
+    kinds: Collection[str] | None,
+    decidable: Decidable,
+    after: Place | None,
+    limit: int,
 ) -> list[ApprovalRow]:
-    if case is None:
-        return await session.log.approvals(session.organisation, role=role, limit=limit)
+    found: list[ApprovalRow] = []
+    while len(found) < limit:
+        page = await session.log.approvals(
+            session.organisation, role=role, kinds=kinds, after=after, limit=limit
+        )
+        found += [row for row in page if decidable(row)]
+        if len(page) < limit:
+            break
+        after = Place(page[-1].due, page[-1].case_id, page[-1].id)
+    return found
+
+
+async def _of_case(session: Session, role: Role | None, case: str) -> list[ApprovalRow]:
     found = await session.log.case(session.organisation, case)
     if found is None:
         raise NoSuchCase(f"There is no case {case}: see `standpipe case list`.")
@@ -54,7 +92,7 @@ async def _rows(
         for a in found.approvals
         if a.state == "requested" and (role is None or role in a.roles)
     ]
-    return sorted(asked, key=lambda a: (a.due, a.id))[:limit]
+    return sorted(asked, key=lambda a: (a.due, a.id))
 
 
 def _waiting(row: ApprovalRow, policy: Pinned, now: datetime) -> Waiting:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import asyncpg
 from temporalio.client import Client
@@ -17,7 +17,9 @@ from activities.vault import Vault
 from gateway.timeline import Timeline, timeline
 from lifecycles.policies import Pinned, pinned
 from settings import Settings
-from stack import Endpoints, StackError, connect_temporal, endpoints
+from stack import Endpoints, StackError, connect_temporal, endpoints, url_as
+
+Role = Literal["standpipe_worker", "standpipe_gateway"]
 
 
 class NoSuchCase(Exception):
@@ -27,20 +29,26 @@ class NoSuchCase(Exception):
 class Session:
     """One organisation's log, vault and cases. StackError when nothing runs."""
 
-    def __init__(self, settings: Settings, *, connections: int = 4) -> None:
+    def __init__(
+        self, settings: Settings, *, connections: int = 4, role: Role = "standpipe_worker"
+    ) -> None:
+        """`role` is whose rights the embedded database gives; a real one's are in its URL."""
         self.settings = settings
         self._connections = connections
+        self._name = "standpipe cli" if role == "standpipe_worker" else role
         self.organisation = settings.organisation
         self.endpoints: Endpoints = endpoints(settings)
+        url = self.endpoints.database_url
+        self._database_url = url_as(url, role=role) if self.endpoints.embedded else url
         self._pool: asyncpg.Pool | None = None
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
         async with reached():
             self._pool = await open_pool(
-                self.endpoints.database_url,
+                self._database_url,
                 max_size=self._connections,
-                application_name="standpipe cli",
+                application_name=self._name.replace("_", " "),
             )
         return self
 

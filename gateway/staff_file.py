@@ -3,15 +3,16 @@
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from gateway.session import NoSuchCase, Session
 from gateway.standing import Asked, Promise
 from gateway.timeline import Timeline
 from gateway.words import listed, readable
 from schemas.base import CaseId, Subject, Value
-from schemas.conduct import Count, Proposal
+from schemas.conduct import Count, Proposal, conduct_id
 from schemas.policy import ConductPolicy
 
 
-class Entry(Count):
+class FileEntry(Count):
     """A finding with what it means today."""
 
     counts_now: bool
@@ -35,11 +36,23 @@ class StaffFile(Value):
     """within so many calendar months."""
     marks: int
     """Black marks that are on the board (WAT-3.2a)."""
-    findings: tuple[Entry, ...]
+    findings: tuple[FileEntry, ...]
     proposals: tuple[Proposal, ...]
     approvals: tuple[Asked, ...]
     owed: tuple[Promise, ...]
     """Promises that are running, or broken and still owed."""
+
+
+async def find_staff_file(session: Session, staff: str) -> tuple[StaffFile, Timeline] | None:
+    """Somebody's file, and its case; None where no complaint ever told of a finding."""
+    case_id = conduct_id(session.organisation, staff)
+    try:
+        shown = await session.timeline(case_id)
+    except NoSuchCase:
+        return None
+    rules = (await session.policy_of(case_id)).policy.conduct
+    assert rules is not None, "a file opens only under a policy with a conduct section"
+    return staff_file(shown, rules), shown
 
 
 def staff_file(shown: Timeline, rules: ConductPolicy) -> StaffFile:
@@ -67,10 +80,10 @@ def staff_file(shown: Timeline, rules: ConductPolicy) -> StaffFile:
     )
 
 
-def _entry(count: Count, on: date) -> Entry:
+def _entry(count: Count, on: date) -> FileEntry:
     counts_now = count.strike and count.live and count.counts_on <= on < count.counts_until
     fields = {name: getattr(count, name) for name in Count.model_fields}
-    return Entry(**fields, counts_now=counts_now, text=_standing(count, counts_now))
+    return FileEntry(**fields, counts_now=counts_now, text=_standing(count, counts_now))
 
 
 def _standing(count: Count, counts_now: bool) -> str:

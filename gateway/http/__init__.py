@@ -1,0 +1,1 @@
+"""The HTTP gateway: services start cases, supervisors approve, the world is told."""
