@@ -1,17 +1,21 @@
 """The cut permit (停供许可): a crew at the valve asks whether it may close it, now.
 
-The case decides; what it cannot know is looked up in the log just before: what is open there.
+The case decides; what it cannot know is looked up in the log just before: what is open there,
+and what the billing system says is owed, where one is configured.
 """
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from activities.cases import Conflict
 from gateway import commands
+from gateway.balance import against_permit
 from gateway.commands import Invalid
 from gateway.session import Session
 from gateway.timeline import Timeline
+from lifecycles.decisions import Rejected
+from lifecycles.lifecycle import lifecycle_of
 from schemas.arrears import IssuePermit, Permit
 from schemas.base import Code
 from schemas.envelope import Json
@@ -26,6 +30,8 @@ class Asking(NamedTuple):
     command_id: str
     who: str
     role: str
+    proof: Literal["local", "token"] = "local"
+    """How it was proven who asks."""
 
 
 def permit_id(command_id: str) -> Code:
@@ -62,9 +68,12 @@ async def ask(session: Session, asking: Asking) -> tuple[Permit, Timeline]:
     places = [place for place in (state["premises"], *state["shared_valve"]) if place]
     there = await session.log.open_on(session.organisation, places)
     others = tuple(case for case in there if case != asking.case)
+    command = _command(asking, others, looked_at)
+    if against := await against_permit(session.settings, state):
+        raise Rejected([*against, *await _refused(session, asking.case, command, looked_at)])
     cases = await session.cases()
     try:
-        await cases.send(asking.case, _command(asking, others, looked_at))
+        await cases.send(asking.case, command)
     except Conflict:
         # Sent before under this id, on an earlier look: it may have been issued since.
         after = await session.timeline(asking.case)
@@ -75,6 +84,20 @@ async def ask(session: Session, asking: Asking) -> tuple[Permit, Timeline]:
     permit = _found(after, asking)
     assert permit is not None, "what was not refused was issued"
     return permit, after
+
+
+async def _refused(session: Session, case: str, command: Json, now: datetime) -> tuple[str, ...]:
+    """What the case itself has against it, so that everything is told at once (ADM-4)."""
+    lifecycle = lifecycle_of(case)
+    policy = await session.policy_of(case)
+    events = await session.log.read_stream(session.organisation, case)
+    state = lifecycle.initial(case, session.organisation, *policy)
+    state = lifecycle.fold(state, (lifecycle.event(e.body) for e in events))
+    try:
+        lifecycle.decide(state, lifecycle.command(command), now)
+    except Rejected as refusal:
+        return refusal.reasons
+    return ()
 
 
 def _command(asking: Asking, others: tuple[str, ...], looked_at: datetime) -> Json:
@@ -89,7 +112,7 @@ def _command(asking: Asking, others: tuple[str, ...], looked_at: datetime) -> Js
         lambda: commands.body(IssuePermit, "IssuePermit", fields),
         lambda: commands.envelope({}, asking.command_id, asking.who, asking.role, None),
     )
-    return {**envelope, "body": body}
+    return {**envelope, "actor": {**envelope["actor"], "proof": asking.proof}, "body": body}
 
 
 def _found(shown: Timeline, asking: Asking) -> Permit | None:

@@ -30,7 +30,7 @@ class NewSubscription(Value):
 
     url: TargetUrl
     types: Annotated[tuple[EventPattern, ...], Field(min_length=1, max_length=500)] = ("*",)
-    after: Annotated[int, Field(ge=0)] | None = None
+    after: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
     """The log position after which it begins: 0 for all that ever happened; None: from now on."""
 
 
