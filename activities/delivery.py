@@ -31,6 +31,8 @@ LANES = 8
 """Served at the same time; a slow receiver holds up no more of its own."""
 
 
+GRACE = 2.0
+"""Seconds. So long a worker that stops waits for answers, which it would else ask for again."""
 TURNS = 4
 """Of all subscriptions at PostgreSQL at the same time: cases come first."""
 
@@ -115,6 +117,7 @@ class _Stretch:
         self._patience = patience
         self._taker: UUID = uuid4()
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._over = False
         self._url: str | None = None
         self._road: AbstractAsyncContextManager[Carrier] | None = None
         self._carrier: Carrier | None = None
@@ -141,7 +144,10 @@ class _Stretch:
             await self._progress()
 
     async def end(self) -> None:
-        """Break off what is under way, and let another worker take over at once."""
+        """Let what is under way come to its end, or break it off, and another worker take over."""
+        self._over = True
+        if self._busy:
+            await asyncio.wait(self._busy.values(), timeout=GRACE)
         for task in self._busy.values():
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
@@ -173,15 +179,14 @@ class _Stretch:
             return
         carrier = self._carrier
         if carrier is None or taken.url != self._url:
+            if self._busy:
+                return  # what goes to the former receiver ends first
             carrier = await self._reopened(taken.url)
         for lane, due in groupby(taken.due, key=lambda due: due.lane):
             self._busy[lane] = asyncio.create_task(self._lane(carrier, tuple(due)))
 
     async def _reopened(self, url: str | None) -> Carrier:
-        """The carrier to where the subscription points now, once the former has nothing left."""
-        if self._busy:
-            await asyncio.gather(*self._busy.values())
-            self._busy.clear()
+        """The carrier to where the subscription points now."""
         if self._road is not None:
             road, self._road = self._road, None
             await road.__aexit__(None, None, None)
@@ -207,7 +212,8 @@ class _Stretch:
         """Deliver in order, up to the first that can't be delivered now."""
         for each in due:
             carried = await self._carried(carrier, each)
-            if await self._record(each, carried) not in ("delivered", "dead"):
+            became = await self._record(each, carried)
+            if self._over or became not in ("delivered", "dead"):
                 return
 
     async def _carried(self, carrier: Carrier, due: Due) -> Carried:

@@ -8,26 +8,22 @@ from hashlib import sha256
 
 import asyncpg
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.canonical import SealedDecision, seal
 from activities.database import reached
 from activities.log_reader import LogReader
+from activities.proofs import Proofs
 from activities.signing_keys import SigningKeys
 from schemas.envelope import (
     AppendRequest,
     AppendResult,
-    Check,
     Json,
     Recorded,
     Refusal,
-    SignatureCheck,
 )
 
 _APPEND = f"SELECT * FROM append_events({', '.join(f'${n}' for n in range(1, 18))})"
-_HELD = """
-    SELECT command_id FROM decisions
-    WHERE organisation = $1 AND stream = $2 AND command_id = ANY($3)
-"""
 _REFUSE = "SELECT record_refusal($1, $2, $3, $4, $5, $6, $7)"
 
 PAGE_BYTES = 500_000
@@ -51,7 +47,7 @@ class EventLog(LogReader):
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         super().__init__(pool)
-        self._keys = SigningKeys(pool)
+        self._proofs = Proofs(self, SigningKeys(pool))
 
     @activity.defn(name="append_events")
     async def append_events(self, request: AppendRequest) -> AppendResult:
@@ -62,10 +58,12 @@ class EventLog(LogReader):
         those at exactly that version which caused no event. LogBehindCase if the log is shorter
         than `expected_version`.
 
-        Where a decision names checks, they are made first, unless the log holds it already; it comes
-        back `unproven` where one does not hold.
+        What rests on a signature, or on what is open on some premises, is decided again from the
+        log first, and its checks are made; it comes back `unproven` where that fails. Only a case
+        appends: as an activity of its own this is refused.
         """
-        if unproven := await self._unproven(request):
+        _only_of_a_case()
+        if unproven := await self._proofs.unproven(request):
             return AppendResult(
                 status="unproven", version=request.expected_version, unproven=unproven
             )
@@ -119,38 +117,10 @@ class EventLog(LogReader):
             ),
         )
 
-    async def _unproven(self, request: AppendRequest) -> dict[str, tuple[str, ...]]:
-        """The reasons, by command id, why a decision does not rest on what it says it does."""
-        checked = {d.command["id"]: d.checks for d in request.decisions if d.checks}
-        if not checked:
-            return {}
-        async with reached():
-            held = await self._pool.fetch(_HELD, request.organisation, request.stream, [*checked])
-        for row in held:
-            del checked[row["command_id"]]
-        reasons = {
-            id: tuple([r async for r in self._failing(request, id, checks)])
-            for id, checks in checked.items()
-        }
-        return {id: why for id, why in reasons.items() if why}
-
-    async def _failing(
-        self, request: AppendRequest, command_id: str, checks: Sequence[Check]
-    ) -> AsyncGenerator[str]:
-        for check in checks:
-            if isinstance(check, SignatureCheck):
-                async for reason in self._keys.doubts(check, request.stream, command_id):
-                    yield reason
-                if check.statement.version > request.expected_version:
-                    yield "It is signed for a case that is further on: look again, then sign anew."
-            else:
-                there = await self.open_on(request.organisation, check.premises)
-                if new := [c for c in there if c not in (*check.known, request.stream)]:
-                    yield f"Wait until these cases on the premises end: {', '.join(new)}."
-
     @activity.defn(name="record_refusal")
     async def record_refusal(self, refusal: Refusal) -> None:
         """Keep a refused signal. The same refusal again changes nothing."""
+        _only_of_a_case()
         async with reached():
             await self._pool.execute(
                 _REFUSE,
@@ -162,6 +132,19 @@ class EventLog(LogReader):
                 refusal.refused_at,
                 [_storable(reason, 2000) for reason in refusal.reasons],
             )
+
+
+def _only_of_a_case() -> None:
+    """Whoever reaches Temporal can have our workers run any activity, with any argument.
+
+    So this is one that a case runs itself, and nobody else schedules.
+    """
+    if activity.in_activity() and not activity.info().is_local:
+        raise ApplicationError(
+            "This is a step of a case: send the case a command instead.",
+            type="NotACase",
+            non_retryable=True,
+        )
 
 
 @asynccontextmanager

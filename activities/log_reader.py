@@ -45,7 +45,7 @@ _OPEN_ON = """
 _RECORDED = "SELECT stream FROM streams WHERE organisation = $1 AND stream = ANY($2)"
 _HOLDS = """
     SELECT EXISTS (
-        SELECT FROM decisions WHERE organisation = $1 AND stream = $2 AND command_id = $3
+        SELECT FROM decisions WHERE organisation = $1 AND stream = $2 AND command_id = ANY($3)
     )
 """
 _LATE = """jsonb_path_exists(commitments, '$[*] ? (@.state == "broken" && @.ended_at == null)')"""
@@ -386,7 +386,12 @@ class LogReader:
     async def holds(self, organisation: str, stream: str, command_id: str) -> bool:
         """Whether a case carried a command out."""
         async with reached():
-            return await self._pool.fetchval(_HOLDS, organisation, stream, command_id)
+            return await self._pool.fetchval(_HOLDS, organisation, stream, [command_id])
+
+    async def any_held(self, organisation: str, stream: str, command_ids: Collection[str]) -> bool:
+        """Whether a case carried any of the commands out."""
+        async with reached():
+            return await self._pool.fetchval(_HOLDS, organisation, stream, list(command_ids))
 
     async def open_on(self, organisation: str, premises: Collection[str]) -> list[str]:
         """Repairs and complaints that are open on any of the premises, sorted by case id.

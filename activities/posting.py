@@ -26,6 +26,8 @@ PASS_OVER_SECONDS = 1.0
 PASS_OVER_BYTES = 65_536
 LONGEST_WAIT = timedelta(hours=1)
 """Whatever a receiver asks for."""
+REFUSALS = (400, 409, 411, 412, 413, 415, 422, 431, 451)
+"""Answers that have something against what was sent, not against its coming."""
 AGENT = "Standpipe-Webhooks/1"
 
 
@@ -180,6 +182,8 @@ def _carried(status: int, retry_after: str | None) -> Carried:
         return Carried(outcome="delivered", status=said)
     if status == 410:
         return Carried(outcome="gone", status=said)
+    if status in REFUSALS:
+        return Carried(outcome="refused", status=said)
     wait = _wait(retry_after) if status in (429, 503) else None
     return Carried(outcome="failed", status=said, wait=wait)
 

@@ -66,7 +66,7 @@ class SigningKeys:
                 raise KeyRefused(f"{str(error).capitalize()}.") from None
             raise
         if not fresh:
-            known = await self._find(organisation, key)
+            known = await self.find(organisation, key)
             if known is None or not same(known.subject, subject):
                 raise KeyRefused("The key is another person's already: create a new one.")
             if known.lost_at is not None:
@@ -89,7 +89,7 @@ class SigningKeys:
     ) -> AsyncGenerator[str]:
         """Why a signature is not good now; one that was just given is used up by its command."""
         statement, signature = check.statement, check.signature
-        known = await self._find(statement.organisation, signature.key)
+        known = await self.find(statement.organisation, signature.key)
         if known is None or not same(known.subject, statement.subject):
             yield "The signature's key is not enrolled to who decides: see `standpipe key`."
             return
@@ -112,7 +112,8 @@ class SigningKeys:
             if not ours:
                 yield "The signature was used before: sign anew."
 
-    async def _find(self, organisation: str, key: str) -> SigningKey | None:
+    async def find(self, organisation: str, key: str) -> SigningKey | None:
+        """Whose a key is, or was."""
         async with reached():
             row = await self._pool.fetchrow(_KEYS, organisation, None, key)
         return None if row is None else SigningKey.model_validate(dict(row))

@@ -26,6 +26,13 @@ _WRAPPED = """
     SELECT organisation, party_id, key_id, wrapped_key, sealed_to
     FROM parties WHERE key_id = $1 LIMIT 1000 FOR UPDATE
 """
+_WRAPPED_SECRETS = """
+    SELECT organisation, id, key_id, wrapped_key, NULL::text[] AS sealed_to
+    FROM subscriptions WHERE key_id = $1 FOR UPDATE
+"""
+_REWRAP_SECRET = """
+    UPDATE subscriptions SET key_id = $3, wrapped_key = $4 WHERE organisation = $1 AND id = $2
+"""
 _REWRAP = """
     UPDATE parties p SET key_id = $1, wrapped_key = n.wrapped_key
     FROM unnest($2::text[], $3::text[], $4::bytea[]) AS n(organisation, party_id, wrapped_key)
@@ -223,13 +230,20 @@ class Vault:
 async def rewrap(
     admin_url: str, old_key: bytes, new_key: bytes, report: Callable[[str], None]
 ) -> int:
-    """Wrap every party's key anew; returns how many. Safe to interrupt and run again.
+    """Wrap every party's key, and every webhook's secret, anew; returns how many.
 
-    Stop whatever uses the old key first: it can't read what is done already.
+    Safe to interrupt and run again. Stop whatever uses the old key first: it can't read what is
+    done already.
     """
     old, new = Wrapping(old_key), Wrapping(new_key)
     done = 0
     async with reached(), as_owner(admin_url) as connection:
+        async with connection.transaction():
+            for row in await connection.fetch(_WRAPPED_SECRETS, old.id):
+                place = row["organisation"], row["id"]
+                secret = new.wrap(old.unwrap(row, *place), *place, None)
+                await connection.execute(_REWRAP_SECRET, *place, new.id, secret)
+                done += 1
         while True:
             async with connection.transaction():
                 rows = await connection.fetch(_WRAPPED, old.id)

@@ -55,3 +55,13 @@ def message(text: str | None) -> tuple[int, int]:
         return (0, -1)
     position, _, ordinal = text.partition("/")
     return number(position, 2**63 - 1), number(ordinal)
+
+
+def pair(text: str | None) -> tuple[str, str] | None:
+    """Two names that a list is sorted by. Raises `Invalid`."""
+    if text is None:
+        return None
+    first, slash, second = text.partition("/")
+    if not (first and slash and second):
+        raise Invalid([WRONG])
+    return first, second

@@ -123,6 +123,8 @@ async def shown(
         raise Invalid(["--policy: this one says nothing of satisfaction; choose another."])
     last = until or month_of(policy.calendar, datetime.now(UTC))
     first = since or year_up_to(last)
+    if not all(1970 <= int(month[:4]) <= 9998 for month in (first, last)):
+        raise Invalid(["--since and --until: months between 1970-01 and 9998-12"])
     if not 1 <= months_between(first, last) <= LONGEST_MONTHS:
         raise Invalid(
             [

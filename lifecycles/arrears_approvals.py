@@ -96,6 +96,9 @@ def standing(state: ArrearsState) -> Approval | None:
     asked = approvals.find(state, state.approval) if state.approval else None
     if asked is None or asked.state != "approved" or not asked.given:
         return None
+    # Whatever an event says of it: what the policy has signed never counts unsigned.
+    if state.rules.approvals[CUTOFF].signed and not all(yes.signature for yes in asked.given):
+        return None
     return asked if asked.facts_hash == approvals.facts_hash(_cutoff(state)) else None
 
 

@@ -33,6 +33,10 @@ _OUT_OF_RANGE = f"working time is reckoned from {_YEARS.start} to {_YEARS.stop -
 _ZONES = files("tzdata").joinpath("zoneinfo")
 
 
+class OutOfRange(ValueError):
+    """A time that no calendar reckons with."""
+
+
 def working_between(calendar: Calendar, start: datetime, end: datetime) -> timedelta:
     """The working time from `start` to `end`, exact; negative when `end` is the earlier one.
 
@@ -69,7 +73,7 @@ def add_working(calendar: Calendar, start: datetime, duration: timedelta) -> dat
         closed_since = max(closed_since, stretch.ends[-1] if stretch.ends else begun)
         number += 1
         if number * _STRETCH >= _END:
-            raise ValueError(_OUT_OF_RANGE)
+            raise OutOfRange(_OUT_OF_RANGE)
         stretch = _stretch(hours, number)
         opens = stretch.starts[0] if stretch.starts else (number + 1) * _STRETCH
         if opens - closed_since > _LONGEST_CLOSED:
@@ -80,7 +84,7 @@ def add_working(calendar: Calendar, start: datetime, duration: timedelta) -> dat
     i = bisect_left(stretch.worked, left)
     due = stretch.ends[i] - (stretch.worked[i] - left)
     if due >= _END:
-        raise ValueError(_OUT_OF_RANGE)
+        raise OutOfRange(_OUT_OF_RANGE)
     return _utc(due)
 
 
@@ -246,7 +250,7 @@ def _instant(at: datetime) -> int:
     if at.utcoffset() is None:
         raise ValueError("working time needs times with a time zone, such as UTC")
     if at.year not in _YEARS:
-        raise ValueError(_OUT_OF_RANGE)
+        raise OutOfRange(_OUT_OF_RANGE)
     return (at - _EPOCH) // _MICROSECOND
 
 

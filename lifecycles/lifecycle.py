@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from lifecycles import arrears, assessment, complaint, conduct, premises, repair, satisfaction
+from lifecycles.calendars import OutOfRange
 from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
 from lifecycles.signing import checks
@@ -34,6 +35,7 @@ from schemas.premises import PremisesCommand, PremisesEvent
 from schemas.repair import RepairCommand, RepairEvent
 from schemas.satisfaction import SatisfactionCommand, SatisfactionEvent
 
+TOO_FAR = ("A time in it lies too far from now to be reckoned with; correct it.",)
 CLOCK = "deadline/"
 """How the ids of the clock's own commands begin."""
 
@@ -250,6 +252,8 @@ def plan(
             _take(lifecycle, result, command, now)
         except Rejected as refusal:
             result.refused.append((command, refusal.reasons))
+        except (OutOfRange, OverflowError):
+            result.refused.append((command, TOO_FAR))
     _pass_deadlines(lifecycle, result, now, now, inclusive=True)
     return result
 

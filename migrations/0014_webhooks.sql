@@ -5,11 +5,11 @@
 SET LOCAL ROLE standpipe_owner;
 SET LOCAL search_path TO standpipe;
 
--- feed `events`: a webhook. feed `messages`: the outbox's recipients of these kinds, by whatever the
--- workers' settings name. types: null means all. wrapped_key: the signing secret under the vault's
--- key. position: up to here the log was read. failing_since: no attempt has succeeded since, and
--- resume_at: before this time nothing is tried, then one at a time. leased_to: who alone takes from
--- it, until then by the server's own clock.
+-- feed `events`: a webhook. feed `messages`: the outbox's recipients of these kinds, by whatever
+-- the workers' settings name. types: null means all. wrapped_key: the signing secret under the
+-- vault's key. position: up to here the log was read. failing_since: no attempt has succeeded
+-- since, and resume_at: before this time nothing is tried, then one at a time. leased_to: who alone
+-- takes from it, until then by the server's own clock.
 CREATE TABLE subscriptions (
     organisation text NOT NULL,
     id text NOT NULL,
@@ -65,13 +65,15 @@ WHERE state = 'dead';
 CREATE INDEX deliveries_past ON deliveries (organisation, subscription, ended_at)
 WHERE state = 'delivered' AND template IS NULL;
 
--- Lanes in which something waits. failures: of the first in it, since the last success.
+-- Lanes in which something waits. failures: of the first in it, since the last success; failed_at:
+-- the last of those that may be the receiver's as a whole.
 CREATE TABLE lanes (
     organisation text NOT NULL,
     subscription text NOT NULL,
     lane text NOT NULL,
     next_at timestamptz NOT NULL,
     failures integer NOT NULL DEFAULT 0,
+    failed_at timestamptz,
     PRIMARY KEY (organisation, subscription, lane)
 ) WITH (fillfactor = 80);
 
@@ -106,7 +108,8 @@ BEGIN
 END
 $$;
 
--- Change what is given; null leaves it, and '{*}' means all types. Switched on again, it goes on where it stopped, at once.
+-- Change what is given; null leaves it, and '{*}' means all types. Switched on again, it goes on
+-- where it stopped, at once.
 CREATE FUNCTION change_subscription(
     p_organisation text, p_id text, p_url text, p_types text[], p_active boolean
 ) RETURNS boolean
@@ -288,10 +291,11 @@ END
 $$;
 
 -- What became of an attempt. p_outcome: delivered; failed (tried again, or dead once it has been
--- due for p_patience); dead (it can't be delivered at all); gone (the receiver wants no more).
--- p_first and p_longest bound how long the next attempt waits; p_wait is what the receiver asked
--- for. p_said: {channel, template, language, hash}. Returns the delivery's state; null if it is not
--- waiting any more.
+-- due for p_patience and was tried three times); refused (the same, but the receiver answers and
+-- has something against this one); dead (it can't be delivered at all); gone (the receiver wants no
+-- more). p_first and p_longest bound how long the next attempt waits; p_wait is what the receiver
+-- asked for. p_said: {channel, template, language, hash}. Returns the delivery's state; null if it
+-- was not waiting any more, or if no more is to be delivered.
 CREATE FUNCTION record_delivery(
     p_organisation text, p_subscription text, p_position bigint, p_ordinal integer,
     p_outcome text, p_status text, p_now timestamptz, p_patience interval, p_first interval,
@@ -312,12 +316,17 @@ BEGIN
         status = p_status,
         state = CASE
             WHEN p_outcome IN ('delivered', 'dead') THEN p_outcome
-            WHEN p_outcome = 'failed' AND d.due_since <= p_now - p_patience THEN 'dead'
+            WHEN p_outcome IN ('failed', 'refused') AND d.due_since <= p_now - p_patience
+                AND d.attempts >= 2
+            THEN 'dead'
             ELSE 'waiting'
         END,
         ended_at = CASE
             WHEN p_outcome IN ('delivered', 'dead')
-                OR (p_outcome = 'failed' AND d.due_since <= p_now - p_patience)
+                OR (
+                    p_outcome IN ('failed', 'refused') AND d.due_since <= p_now - p_patience
+                    AND d.attempts >= 2
+                )
             THEN p_now
         END,
         channel = p_said ->> 'channel',
@@ -335,12 +344,17 @@ BEGIN
     IF p_outcome = 'gone' THEN
         UPDATE subscriptions s SET active = false, ended = 'gone'
         WHERE s.organisation = p_organisation AND s.id = p_subscription;
-        RETURN became;
+        RETURN NULL;
     END IF;
 
-    IF p_outcome = 'failed' THEN
+    IF p_outcome IN ('failed', 'refused') THEN
         UPDATE lanes l
         SET failures = l.failures + 1,
+            failed_at = CASE
+                -- Whoever comes to record it second may have looked at the clock first.
+                WHEN p_outcome = 'failed' THEN greatest(p_now, sub.failing_since)
+                ELSE l.failed_at
+            END,
             next_at = CASE
                 WHEN became = 'dead' THEN p_now
                 ELSE p_now + greatest(p_wait, least(
@@ -349,6 +363,8 @@ BEGIN
             END
         WHERE l.organisation = p_organisation AND l.subscription = p_subscription
             AND l.lane = this.lane;
+    END IF;
+    IF p_outcome = 'failed' THEN
         -- Where nothing goes through any more, or the receiver asks for it, everything waits.
         UPDATE subscriptions s
         SET failing_since = coalesce(s.failing_since, p_now),
@@ -359,10 +375,12 @@ BEGIN
                         SELECT FROM lanes l
                         WHERE l.organisation = p_organisation
                             AND l.subscription = p_subscription AND l.failures > 0
+                            AND l.failed_at >= coalesce(s.failing_since, p_now)
                         LIMIT 3
                     ) f
                 ) THEN p_now + least(
-                    p_longest, interval '10 minutes', greatest(p_first, (p_now - coalesce(s.failing_since, p_now)) / 4)
+                    p_longest, interval '10 minutes',
+                    greatest(p_first, (p_now - coalesce(s.failing_since, p_now)) / 4)
                 )
             END
         WHERE s.organisation = p_organisation AND s.id = p_subscription
@@ -408,7 +426,7 @@ BEGIN
                     AND d.lane = this.lane AND d.state = 'waiting'
             );
     END IF;
-    RETURN became;
+    RETURN CASE WHEN sub.active THEN became END;
 END
 $$;
 

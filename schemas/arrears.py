@@ -11,6 +11,7 @@ from schemas.base import (
     CaseId,
     Code,
     Command,
+    Day,
     Event,
     Owner,
     PartyId,
@@ -28,6 +29,8 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217. A case has one; amounts are integers of its smallest unit (fen, pence)."""
 Minor = Annotated[int, Field(gt=0, le=10**12)]
 """An amount in the currency's smallest unit."""
+Reading = Annotated[int, Field(ge=0, le=10**12)]
+"""A meter's, in litres."""
 Diameter = Annotated[int, Field(ge=8, le=2000)]
 """A meter's nominal diameter (DN), in millimetres."""
 
@@ -65,7 +68,7 @@ class Bill(Value):
 
     bill: Reference
     amount: Minor
-    due: date
+    due: Day
 
 
 class Charge(Value):
@@ -123,7 +126,7 @@ class Instalment(Value):
     """A part of what is owed, and by when."""
 
     amount: Minor
-    due: date
+    due: Day
 
 
 class Plan(Value):
@@ -299,7 +302,7 @@ class RecordValveClosed(Command):
     full: bool = False
     valve: Reference
     seal: Reference
-    reading: Annotated[int, Field(ge=0)]
+    reading: Reading
     """The meter's, in litres."""
 
 
@@ -364,7 +367,7 @@ class RecordReconnected(Command):
     type: Literal["RecordReconnected"] = "RecordReconnected"
     crew: Subject
     seal_removed: Reference
-    reading: Annotated[int, Field(ge=0)]
+    reading: Reading
 
 
 class RecordReconnectionFailed(Command):

@@ -1,6 +1,6 @@
 """What every message is made of: frozen models, UTC times, opaque identifiers, the actor."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -31,6 +31,16 @@ def _utc(value: datetime) -> datetime:
 
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
 """An instant. Any time zone is accepted, UTC is kept; a naive time is refused."""
+
+
+def _day(value: date) -> date:
+    if not 1900 < value.year < 2199:
+        raise ValueError("must lie between 1901 and 2198; correct it")
+    return value
+
+
+Day = Annotated[date, AfterValidator(_day)]
+"""A date by the organisation's calendar, which is reckoned with."""
 
 CaseId = Annotated[
     str,

@@ -6,8 +6,11 @@ from pydantic import Field, StringConstraints
 
 from schemas.base import CaseId, Code, Organisation, Subject, UtcTime, Value
 
-PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
-"""An Ed25519 public key: its 32 bytes in base64url without padding (RFC 8037)."""
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
+"""An Ed25519 public key: its 32 bytes in base64url without padding (RFC 8037).
+
+Its last character holds four bits, so there is one spelling of a key: reported lost, it is lost.
+"""
 
 SignatureBytes = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{86}$")]
 """An Ed25519 signature: its 64 bytes in base64url without padding."""
@@ -37,7 +40,7 @@ class Statement(Value):
     subject: Subject
     """Who decides."""
     on_behalf_of: Subject | None
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=10**12)]
     """How many events the case had when its facts were looked at."""
     nonce: Nonce
     expires_at: UtcTime
@@ -48,7 +51,7 @@ class Signature(Value):
 
     key: PublicKey
     signature: SignatureBytes
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=10**12)]
     nonce: Nonce
     expires_at: UtcTime
     """The decision must be made by then (UTC)."""

@@ -140,10 +140,11 @@ class Said(Value):
 class Carried(Value):
     """What an attempt came to.
 
-    `failed` is tried again, `dead` can't be delivered at all, `gone` ends the subscription.
+    `failed` is tried again, and so is `refused`, where the receiver answers but has something
+    against this one; `dead` can't be delivered at all, `gone` ends the subscription.
     """
 
-    outcome: Literal["delivered", "failed", "dead", "gone"]
+    outcome: Literal["delivered", "failed", "refused", "dead", "gone"]
     status: Annotated[str, StringConstraints(max_length=200)]
     """In our own words: never what the receiver wrote."""
     wait: timedelta | None = None

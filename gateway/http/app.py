@@ -150,7 +150,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """All that may be done at an address; the router tells of one."""
     scope = request.scope
-    found = [
+    return [
         method
         for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
         if any(
@@ -158,4 +158,3 @@ def _methods(request: Request) -> list[str]:
             for route in request.app.routes
         )
     ]
-    return found

@@ -29,17 +29,18 @@ def _of_module(module: ModuleType) -> dict[str, dict[str, str]]:
 
 def _of_class(node: ast.ClassDef) -> dict[str, str]:
     found: dict[str, str] = {}
+    types = named_types()
     for field, said in _documented(node.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             names = (n.id for n in ast.walk(field.annotation) if isinstance(n, ast.Name))
-            meant = said or next((_types()[name] for name in names if name in _types()), None)
+            meant = said or next((types[name] for name in names if name in types), None)
             if meant:
                 found[field.target.id] = meant
     return found
 
 
 @cache
-def _types() -> dict[str, str]:
+def named_types() -> dict[str, str]:
     """What the named types of our messages mean, such as Code or Subject."""
     found: dict[str, str] = {}
     for name, module in sorted(sys.modules.items()):

@@ -10,7 +10,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 from activities.database import DatabaseUnavailable
@@ -121,13 +121,16 @@ class Feed:
         async with self._following(subject):
             restored = self._restored
             yield b": standpipe\n\n"
+            said = loop.time()
             while not self._stopped and self._restored == restored and loop.time() < ends:
                 news = self._news
+                said_until = said + HEARTBEAT_SECONDS
                 frames, reached = await self._after(after, chosen)
-                if frames:
-                    yield frames
-                elif reached == after and not await _within(HEARTBEAT_SECONDS, news):
-                    yield b":\n\n"
+                if not frames and reached == after:
+                    await _within(said_until - loop.time(), news)
+                if frames or loop.time() >= said_until:
+                    yield frames or b":\n\n"
+                    said = loop.time()
                 after = reached
 
     async def _after(self, position: int, chosen: Chosen) -> tuple[bytes, int]:
@@ -242,10 +245,8 @@ class Feed:
         self._head: int | None = None
 
 
-async def _within(seconds: float, event: asyncio.Event) -> bool:
-    """Whether it happens within so many seconds."""
-    try:
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait until it happens, so many seconds at most."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
+            await event.wait()

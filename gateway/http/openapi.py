@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from gateway.http.described import field_docs
 from gateway.http.problems import MEDIA_TYPE, Problem
-from gateway.http.roles import roles_of, said
+from gateway.http.roles import roles_of, said, who_sees_cases
 from schemas.envelope import Json
 
 TITLE = "Standpipe"
@@ -32,12 +32,15 @@ refused command (409) names the commands that are `possible` now.
 **Money** is whole smallest units (fen) with a currency. **Names** of cases and parties are opaque:
 personal data is at `/v1/parties` alone, and goes nowhere else.
 
+**Who sees which cases:** {seen}. Everybody sees their own staff file and assessment.
+
 **Pages.** A list's `next` is the `after` of its next page; null at the end.
 """
 TAGS = [
     {"name": "cases", "description": "Repairs (报修), complaints (投诉), arrears (欠费停供)."},
     {"name": "commands", "description": "What may be asked of a case; each may be refused."},
     {"name": "approvals", "description": "What waits for somebody's yes or no (审批)."},
+    {"name": "keys", "description": "Whose key signs decisions (签章)."},
     {"name": "parties", "description": "Customers, in the vault."},
     {"name": "payments", "description": "Money that came in."},
     {"name": "registers", "description": "Staff files, satisfaction, stops, part payments."},
@@ -56,7 +59,7 @@ def document(app: FastAPI) -> Json:
             version=_version(),
             openapi_version="3.1.0",
             summary=SUMMARY,
-            description=DESCRIPTION,
+            description=DESCRIPTION.format(seen=who_sees_cases()),
             routes=app.routes,
             tags=TAGS,
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},

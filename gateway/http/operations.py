@@ -51,6 +51,8 @@ class PolicyName(Value):
     title: str
     version: str
     hash: str
+    new_cases: bool
+    """Whether new cases pin this one."""
 
 
 class PolicyList(Value):
@@ -185,7 +187,13 @@ def _policies(session: Session) -> tuple[PolicyName, ...]:
             continue
         policy = known.policy
         found.append(
-            PolicyName(name=path.stem, title=policy.title, version=policy.version, hash=known.hash)
+            PolicyName(
+                name=path.stem,
+                title=policy.title,
+                version=policy.version,
+                hash=known.hash,
+                new_cases=path.stem == session.settings.policy,
+            )
         )
     return tuple(found)
 

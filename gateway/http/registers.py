@@ -1,4 +1,4 @@
-"""What is kept over the years: staff files, satisfaction, stops and part payments."""
+"""What is kept over the years: staff files, assessments, satisfaction, stops, part payments."""
 
 from typing import Annotated
 
@@ -17,13 +17,14 @@ from gateway.http.serving import (
     ends_in,
     shown,
 )
-from gateway.paging import Place, numbered
+from gateway.paging import Place, numbered, pair
 from gateway.satisfaction import Satisfaction
 from gateway.staff_file import StaffFile, find_staff_file
 from lifecycles.policies import pinned
+from schemas.assessment import HalfYear
 from schemas.base import Value
 from schemas.conduct import conduct_id
-from schemas.read_models import PartPaymentRow, StopRow
+from schemas.read_models import AssessmentRow, PartPaymentRow, StopRow
 from schemas.satisfaction import Month
 
 router = APIRouter(tags=["registers"])
@@ -45,6 +46,39 @@ class PartPaymentPage(Value):
     part_payments: tuple[PartPaymentRow, ...]
     next: str | None
     """To go on with: `after` of the next page; null at the end."""
+
+
+class AssessmentPage(Value):
+    """Readers' half-yearly assessments (WAT-P1)."""
+
+    assessments: tuple[AssessmentRow, ...]
+    next: str | None
+    """To go on with: `after` of the next page; null at the end."""
+
+
+@router.get(
+    "/assessments",
+    name="list_assessments",
+    summary="Readers' assessments",
+    response_model=AssessmentPage,
+    responses=ends_in(),
+)
+async def list_assessments(
+    *,
+    caller: Caller,
+    session: Serving,
+    half_year: Annotated[HalfYear | None, Query(description="Such as 2026-H1.")] = None,
+    after: After = None,
+    limit: Limit = 50,
+) -> Response:
+    """What each reader's overdue accounts of a half-year come to (WAT-P1, WAT-P2)."""
+    may_see(caller, "assessments")
+    rows = await session.log.assessments(
+        session.organisation, half_year=half_year, after=pair(after), limit=limit + 1
+    )
+    page = tuple(rows[:limit])
+    following = f"{page[-1].half_year}/{page[-1].case_id}" if len(rows) > limit else None
+    return shown(AssessmentPage(assessments=page, next=following))
 
 
 @router.get(

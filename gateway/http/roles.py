@@ -24,6 +24,7 @@ _AS: Mapping[str, Roles] = {
     "post_payment": COMMANDS["arrears"]["RecordPayment"],
     "show_staff": SEES["staff_files"],
     "show_satisfaction": SEES["satisfaction"],
+    "list_assessments": SEES["assessments"],
     "list_stops": SEES["stops"],
     "list_part_payments": SEES["part_payments"],
     "list_events": SEES["events"],
@@ -42,11 +43,12 @@ _AS: Mapping[str, Roles] = {
     "test_webhook": DOES["manage_webhooks"],
     "redrive_deliveries": DOES["redrive_messages"],
     "enrol_key": DOES["enrol_keys"],
-    "list_keys": SEES.get("signing_keys", ()),
+    "list_keys": SEES["signing_keys"],
     "report_key_lost": DOES["enrol_keys"],
 }
 OWN: Mapping[str, str] = {
     "show_staff": "and everybody their own",
+    "list_assessments": "and everybody their own",
     "list_keys": "and everybody their own",
     "report_key_lost": "and everybody their own",
     "list_events": "each for the kinds of case that they may see",
@@ -78,9 +80,17 @@ def roles_of(operation: str) -> Roles:
 
 def said(operation: str) -> str:
     """The roles as a sentence; nothing where there are none."""
+    if operation in BY_KIND:
+        return "Roles: those that see cases of that kind."
     by_kind = roles_by_kind(operation)
     if by_kind is not None and len(set(by_kind.values())) > 1:
         return "Roles: " + "; ".join(f"{', '.join(r)} ({kind})" for kind, r in by_kind.items()) + "."
     named = ", ".join(roles_of(operation))
     more = OWN.get(operation)
     return f"Roles: {named}{f', {more}' if more else ''}." if named else ""
+
+
+def who_sees_cases() -> str:
+    """Which roles see which cases, as sentences."""
+    named = (f"{kind}: {', '.join(SEES[resource_of(kind)])}" for kind in COMMANDS)
+    return "; ".join(named)

@@ -97,6 +97,12 @@ def log_to(folder: Path | None) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A call that was given up leaves its end behind in Temporal's client: no news to anybody."""
+    return "exception=CancelledError" not in record.getMessage()
 
 
 def _bound(host: str, port: int) -> socket.socket:

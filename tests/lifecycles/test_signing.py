@@ -4,11 +4,13 @@ import json
 from hashlib import sha256
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from lifecycles.arrears_approvals import standing
 from lifecycles.policies import pinned
 from lifecycles.signing import canonical
 from schemas.envelope import Check, PremisesCheck, SignatureCheck
-from schemas.signing import Statement
+from schemas.signing import PublicKey, Statement
 from tests.lifecycles.arrears_cases import (
     HEAD,
     HOUR,
@@ -94,6 +96,27 @@ def test_the_statement_says_who_decides_what_of_which_case_on_which_facts() -> N
             ).encode()
         ).hexdigest()
     )
+
+
+def test_a_yes_that_came_into_the_log_unsigned_lets_nobody_stop_supply() -> None:
+    debt = visited(approved())
+    assert standing(debt.state)
+    (asked,) = debt.state.approvals
+    given = tuple(yes.model_copy(update={"signature": None}) for yes in asked.given)
+    unsigned = asked.model_copy(update={"given": given, "signed": False})
+    debt.state = debt.state.model_copy(update={"approvals": (unsigned,)})
+    assert standing(debt.state) is None
+    assert any("written approval" in why for why in debt.denied(VISIT + HOUR))
+
+
+def test_a_key_has_one_spelling() -> None:
+    """43 characters hold two bits more than a key: else one reported lost lives on in another."""
+    keys: TypeAdapter[str] = TypeAdapter(PublicKey)
+    for last in "AEIMQUYcgkosw048":
+        assert keys.validate_python("k" * 42 + last)
+    for last in "BCDlmn-_159":
+        with pytest.raises(ValidationError):
+            keys.validate_python("k" * 42 + last)
 
 
 def test_the_same_yes_again_causes_nothing_and_needs_no_check() -> None:

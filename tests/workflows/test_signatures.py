@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from temporalio import workflow
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import Worker
 
 from activities.signing_keys import KeyRefused
 from gateway import signing
 from lifecycles.decisions import Rejected
-from schemas.envelope import Json
+from lifecycles.lifecycle import lifecycle_of, plan
+from schemas.envelope import AppendRequest, Json
 from schemas.signing import Statement
 from tests.workflows.desk import ORGANISATION, Desk, visit_on
 from tests.workflows.test_cutoffs import LARGE, verified, water
@@ -186,3 +191,98 @@ async def test_a_permit_does_not_rest_on_what_its_caller_says_of_the_log(water: 
         await desk.ask_permit(case_id, premises_open=[])
     assert any(repair in r or "hold" in r for r in no.value.reasons)
     assert "PermitIssued" not in await desk.types(case_id)
+
+
+@workflow.defn(name="Intruder", sandboxed=False)
+class Intruder:
+    """Asks Standpipe's own workers for an append, past every case."""
+
+    @workflow.run
+    async def run(self, request: Any, task_queue: str) -> None:
+        await workflow.execute_activity(
+            "append_events",
+            request,
+            task_queue=task_queue,
+            start_to_close_timeout=timedelta(seconds=10),
+        )
+
+
+async def forged(desk: Desk, case_id: str, *commands: Json, checked: bool = False) -> AppendRequest:
+    """What a case would append on these commands, but with nothing to be checked."""
+    lifecycle = lifecycle_of(case_id)
+    events = await desk.log.read_stream(ORGANISATION, case_id)
+    state = lifecycle.fold(desk.unborn(case_id), (lifecycle.event(e.body) for e in events))
+    envelopes = [lifecycle.command(c) for c in commands]
+    made = plan(lifecycle, state, len(events), envelopes, datetime.now(UTC))
+    assert not made.refused
+    decisions = [step.decision() for step in made.steps]
+    if not checked:
+        decisions = [d.model_copy(update={"checks": ()}) for d in decisions]
+    return AppendRequest(
+        organisation=ORGANISATION,
+        stream=case_id,
+        expected_version=len(events),
+        decisions=tuple(decisions),
+        summary=lifecycle.summary(made.state),
+    )
+
+
+async def unsigned(desk: Desk, case_id: str) -> Json:
+    """The division head's yes with somebody else's signature."""
+    choice = await desk.choice(case_id, "approve", HEAD)
+    said = statement(case_id, choice)
+    choice["signature"] = signing.sign(Ed25519PrivateKey.generate(), said).model_dump(mode="json")
+    return desk.command("DecideApproval", by="division_head", **choice)
+
+
+async def test_nobody_but_a_case_appends(water: Desk, asked: str) -> None:
+    """Whoever reaches Temporal can have any activity run: this one only as a step of a case."""
+    request = await forged(water, asked, await unsigned(water, asked))
+    queue = f"intruder-{water.names}"
+    async with Worker(water.client, task_queue=queue, workflows=[Intruder]):
+        with pytest.raises(WorkflowFailureError) as failed:
+            await water.client.execute_workflow(
+                "Intruder", args=[request, water.task_queue], id=queue, task_queue=queue
+            )
+    cause = failed.value.cause
+    assert isinstance(cause, ActivityError)
+    assert isinstance(cause.cause, ApplicationError)
+    assert cause.cause.type == "NotACase"
+    assert (await verified(water, asked)).stage == "AwaitingApproval"
+
+
+async def test_a_yes_is_checked_whether_or_not_the_workflow_says_that_it_must_be(
+    water: Desk, asked: str
+) -> None:
+    result = await water.log.append_events(await forged(water, asked, await unsigned(water, asked)))
+    assert (result.status, len(result.unproven)) == ("unproven", 1)
+    assert (await verified(water, asked)).stage == "AwaitingApproval"
+
+
+async def test_a_permit_comes_out_of_the_log_not_of_what_a_workflow_thinks_its_case_is(
+    water: Desk, asked: str
+) -> None:
+    """Its history may be an intruder's, who answered for a worker: with an approval, say."""
+    desk = water
+    other = await desk.eligible(**LARGE)
+    await desk.send(other, "RequestCutoff", reason="unpaid")
+    await desk.decide(other)
+    await desk.send(other, "ScheduleVisit", **visit_on(datetime.now(UTC)))
+    now = datetime.now(UTC).isoformat()
+    look = {"permit": "permit-1", "crew": "crew-1", "premises_open": [], "checked_at": now}
+    permit = await forged(desk, other, desk.command("IssuePermit", by="crew", **look))
+    version = len(await desk.types(asked))
+    result = await desk.log.append_events(
+        permit.model_copy(update={"stream": asked, "expected_version": version})
+    )
+    ((why,),) = result.unproven.values()
+    assert "The log comes to something else" in why
+    # The very same is right where it is true.
+    assert (await desk.log.append_events(permit)).status == "appended"
+
+
+async def test_nobody_is_refused_on_a_state_that_is_behind_the_log(water: Desk, asked: str) -> None:
+    """A reset run may know less of the case than whoever signed."""
+    early = await forged(water, asked, await unsigned(water, asked), checked=True)
+    await water.send(asked, "RecordContact", how="phone", evidence="call-9")
+    assert (await water.log.append_events(early)).status == "behind"

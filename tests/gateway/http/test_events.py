@@ -232,6 +232,45 @@ async def test_a_follower_through_restarts_and_reconnects_misses_nothing_and_get
     assert reader.connections >= 4
 
 
+async def test_whoever_is_far_behind_reads_on_in_pages_up_to_the_end(
+    office_settings: Settings, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PAGE", 7), ("SPAN", 20), ("KEPT_EVENTS", 12), ("_NEW", 9)):
+        monkeypatch.setattr(feed, name, value)
+    organisation = office_settings.organisation
+
+    async def complained(events: int) -> str:
+        return await happened(log, organisation, events, kind="complaint", name="ComplaintAnswered")
+
+    for n in range(30):
+        await (complained(3) if n % 10 == 4 else happened(log, organisation, 3))
+    async with serving(office_settings) as (address, _):
+        every, few = Reader(address), Reader(address, type="complaint.*", after=13)
+        async with reading(every, few):
+            await until(lambda: len(every.got) == 90 and len(few.got) == 8)
+            await happened(log, organisation, 2)
+            await complained(1)
+            await until(lambda: len(every.got) == 93 and len(few.got) == 9)
+    assert every.positions == list(range(1, 94))
+    assert few.positions == [14, 15, 43, 44, 45, 73, 74, 75, 93]
+
+
+async def test_a_follower_of_little_hears_that_the_connection_lives(
+    office_settings: Settings, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "HEARTBEAT_SECONDS", 0.3)
+    async with serving(office_settings) as (address, _):
+        reader = Reader(address, type="complaint.*")
+        async with reading(reader):
+            await until(lambda: reader.connections == 1)
+            heard = reader.comments
+            for _ in range(20):  # what others do leaves it no quiet moment
+                await happened(log, office_settings.organisation)
+                await asyncio.sleep(0.08)
+            assert reader.comments >= heard + 3
+    assert reader.got == []
+
+
 async def write(log: EventLog, organisation: str, events: int) -> None:
     """By several writers at once, in appends of one to nine events."""
     left = events

@@ -185,7 +185,10 @@ async def test_many_concurrent_starts_with_few_keys_make_as_many_cases_as_keys(
             counts[answer.status_code] += 1
             if answer.status_code == 201:
                 return answer.json()["case_id"]
-            problem(answer, 409, "in-progress")
+            if answer.status_code == 503:  # on a busy machine; the same request is safe
+                problem(answer, 503, "unavailable")
+            else:
+                problem(answer, 409, "in-progress")
             await asyncio.sleep(0.2)
 
     made = await asyncio.gather(*(start(number) for number in range(STARTS)))

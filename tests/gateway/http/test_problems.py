@@ -16,6 +16,9 @@ async def test_an_unknown_address_and_a_wrong_method_are_problems(idle_office: O
     answer = await http.put("/v1/repairs", headers=badge())
     problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
+    answer = await http.put("/v1/parties/party-1", headers=badge())
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "DELETE, GET"
 
 
 async def test_nobody_is_told_to_show_a_token(idle_office: Office) -> None:

@@ -220,6 +220,8 @@ async def test_satisfaction_and_stops_are_shown(office: Office) -> None:
     )
     problem(answer, 422, "invalid")
     assert (await office.get("/v1/stops", open=True)) == {"stops": [], "next": None}
+    listed = await office.get("/v1/assessments", by="supervisor", half_year="2026-H1")
+    assert listed == {"assessments": [], "next": None}
     answer = await office.http.get("/v1/stops", params={"after": "x"}, headers=badge())
     assert "after: give the `next`" in problem(answer, 422, "invalid")["reasons"][0]
 
