@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench histories compose-check lock clean
+.PHONY: help demo serve test lint bench histories api-docs compose-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: $(READY) ## measure side by side; takes a while
 
 histories: $(READY) ## record golden histories, after a deliberate change; LIVES="on-time paused" for some
 	@$(BIN)/python -m tests.replay.record $(LIVES)
+
+api-docs: $(READY) ## write docs/api.md anew, from the API's description
+	@$(BIN)/python -m gateway.http.document docs/api.md
 
 compose-check: $(READY) ## check docker-compose.yml against the Compose specification
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

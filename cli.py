@@ -11,17 +11,22 @@ from gateway.terminal import (
     approvals,
     arrears,
     asking,
+    assessments,
     cases,
     cutoff,
     demonstration,
     files,
+    keys,
     opening,
     policies,
     records,
     registers,
+    rehearse_arrears,
     satisfaction,
     servers,
     staff,
+    tokens,
+    webhooks,
 )
 from gateway.terminal.output import Verbs
 
@@ -44,6 +49,7 @@ app = typer.Typer(
 app.command()(servers.up)
 app.command()(demonstration.demo)
 app.command()(servers.worker)
+app.command()(servers.serve)
 app.command()(servers.migrate)
 app.command()(servers.recover)
 app.add_typer(cases.app, name="case")
@@ -55,16 +61,21 @@ app.command("command", context_settings={"allow_extra_args": True, "ignore_unkno
 app.command("approvals")(approvals.list_approvals)
 app.command()(approvals.approve)
 app.command()(approvals.reject)
+app.add_typer(keys.app, name="key")
+app.command()(tokens.token)
 app.command()(cutoff.permit)
 app.command("dossier")(cutoff.show_dossier)
 app.command("stops")(registers.list_stops)
 app.command("part-payments")(registers.list_part_payments)
 app.add_typer(staff.app, name="staff")
+app.add_typer(assessments.app, name="assessment")
 app.command("satisfaction")(satisfaction.show_satisfaction)
 files.importing.command("arrears")(arrears.import_arrears)
 files.importing.command("payments")(arrears.import_payments)
 app.add_typer(files.importing, name="import")
-app.command()(files.rehearse)
+files.rehearsing.command("arrears")(rehearse_arrears.rehearse_arrears)
+app.add_typer(files.rehearsing, name="rehearse")
+app.add_typer(webhooks.app, name="webhook")
 app.command()(records.worklist)
 app.command()(records.outbox)
 app.command()(records.refusals)

@@ -33,7 +33,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$")]
 """So often in such a time."""
-_KEY_LINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63} [0-9A-Fa-f]{64}")
+_KEY_LINE = re.compile(r"(?!(?i:standpipe) )[A-Za-z0-9][A-Za-z0-9._:-]{0,63} [0-9A-Fa-f]{64}")
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://")]
 
 
@@ -315,8 +315,8 @@ class Settings(BaseSettings):
         given = [line.split() for line in lines if line.strip() and not line.startswith("#")]
         if not all(len(parts) == 2 and _KEY_LINE.fullmatch(" ".join(parts)) for parts in given):
             raise SettingsError(
-                f"{name}: {self.open311_keys_file}: each line must be a subject and the SHA-256 of"
-                " its key, 64 hex digits, with a space between."
+                f"{name}: {self.open311_keys_file}: each line must be a subject (not standpipe's)"
+                " and the SHA-256 of its key, 64 hex digits, with a space between."
             )
         return {digest.lower(): subject for subject, digest in given}
 

@@ -1,18 +1,22 @@
 """The worker runs case workflows and their activities; production and tests build it here."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.assessments import Assessments
 from activities.cases import Cases
 from activities.event_log import EventLog
 from activities.satisfaction import Satisfaction
 from workflows.arrears import ArrearsWorkflow
+from workflows.assessment import AssessmentRunWorkflow, AssessmentWorkflow
 from workflows.complaint import ComplaintWorkflow
 from workflows.conduct import ConductWorkflow
+from workflows.delivery import DeliveryWorkflow
 from workflows.premises import PremisesWorkflow
 from workflows.repair import RepairWorkflow
 from workflows.satisfaction import SatisfactionReportWorkflow, SatisfactionWorkflow
@@ -23,8 +27,11 @@ WORKFLOWS = [
     ConductWorkflow,
     ArrearsWorkflow,
     PremisesWorkflow,
+    AssessmentWorkflow,
+    AssessmentRunWorkflow,
     SatisfactionWorkflow,
     SatisfactionReportWorkflow,
+    DeliveryWorkflow,
 ]
 
 OURS = ("activities", "lifecycles", "schemas", "pydantic", "pydantic_core", "rfc8785", "tzdata")
@@ -56,6 +63,7 @@ def build_worker(
     """
     cases = Cases(client, log, organisation, task_queue)
     satisfaction = Satisfaction(log, cases, organisation)
+    assessments = Assessments(log, cases, organisation)
     return Worker(
         client,
         task_queue=task_queue,
@@ -67,6 +75,7 @@ def build_worker(
             satisfaction.count_answers,
             satisfaction.find_follow_ups,
             satisfaction.enter_in_register,
+            assessments.open_assessments,
             *more_activities,
         ],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
@@ -74,4 +83,6 @@ def build_worker(
         max_concurrent_workflow_tasks=200,
         max_concurrent_local_activities=100,
         max_concurrent_activities=100,
+        # Whoever waits for a run of minutes sees how far it has come.
+        max_heartbeat_throttle_interval=timedelta(seconds=2),
     )

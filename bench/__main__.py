@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 from activities.cases import Cases
 from activities.database import open_pool
 from activities.event_log import EventLog
-from bench import appends, billing, cases, rehearsal
+from bench import appends, billing, cases, http, rehearsal
 from bench.dbos_case import Dbos
 from bench.lives import Life, lives
 from bench.measure import Cpu, Line, Report, Way, percentile, rate
@@ -205,6 +205,9 @@ async def main(quick: bool, as_json: bool, only: str | None) -> int:
             "billing": lambda: billing.compare(
                 report, tuned.cases, tuned.log, ORGANISATION, bare, 32 if quick else 240
             ),
+            "http": lambda: http.compare(
+                report, folder / "tuned", tuned.cases, tuned.log, ORGANISATION, repair, count
+            ),
             "cpu": lambda: cpu(report, tuned, every, count),
             "servers": lambda: servers(report, tuned, stock, repair, count),
             "appends": lambda: log_appends(report, tuned, repair, 1 if quick else 3),
@@ -234,7 +237,9 @@ if __name__ == "__main__":
     parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
     parser.add_argument(
         "--only",
-        help="one part: repair, complaint, arrears, billing, cpu, servers, appends or rehearsal",
+        help=(
+            "one part: repair, complaint, arrears, billing, http, cpu, servers, appends or rehearsal"
+        ),
     )
     given = parser.parse_args()
     code = asyncio.run(main(given.quick, given.json, given.only))

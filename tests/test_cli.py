@@ -293,11 +293,11 @@ def test_a_policy_is_shown_and_checked_as_a_whole(tmp_path: Path) -> None:
 
 def test_a_rehearsal_answers_in_the_promised_shape() -> None:
     file = str(ROOT / "tests" / "data" / "leaks-repaired.csv")
-    answer = read(run("rehearse", file, "--policy", "gas", "--json"))
+    answer = read(run("rehearse", "repairs", file, "--policy", "gas", "--json"))
     assert {"cases", "rejected", "rules"} <= answer.keys()
     for outcome in answer["rules"].values():
         assert {"kept", "broken"} <= outcome.keys()
-    drawn = run("rehearse", file, "--policy", "gas", "--against", "gas")
+    drawn = run("rehearse", "repairs", file, "--policy", "gas", "--against", "gas")
     assert drawn.exit_code == 0
     assert "0 cases come out otherwise" in drawn.stdout
 
@@ -305,7 +305,7 @@ def test_a_rehearsal_answers_in_the_promised_shape() -> None:
 def test_a_file_that_is_no_filing_is_wrong_input(tmp_path: Path) -> None:
     file = tmp_path / "customers.csv"
     file.write_text("name,phone\nOuyang,139\n")
-    result = run("rehearse", str(file), "--policy", "gas")
+    result = run("rehearse", "repairs", str(file), "--policy", "gas")
     assert result.exit_code == 2
     assert "the header lacks: " in result.stderr
     assert "Ouyang" not in result.stderr
@@ -503,7 +503,7 @@ async def test_an_import_goes_on_where_it_was_interrupted_and_agrees_with_the_re
     assert rest["known"] == first["cases"]
     again = read(await cli("import", "repairs", str(whole), "--policy", "gas", "--json"))
     assert (again["opened"], again["known"]) == (0, rest["cases"])
-    rehearsed = read(await cli("rehearse", str(whole), "--policy", "gas", "--json"))
+    rehearsed = read(await cli("rehearse", "repairs", str(whole), "--policy", "gas", "--json"))
     for key in ("cases", "rejected"):
         assert rest[key] == again[key] == rehearsed[key]
     counts = ("kept", "broken", "open", "cancelled", "escalations")
@@ -596,7 +596,7 @@ async def test_migrating_gives_roles_the_passwords_that_files_hold(
 
 
 def test_up_runs_until_sigterm_with_a_worker_and_keeps_its_data(nowhere: Path) -> None:
-    with Running("up", "--port", "0", "--ui-port", "0", "--json") as up:
+    with Running("up", "--port", "0", "--ui-port", "0", "--http-port", "0", "--json") as up:
         up.wait_for("stdout", '"pid"')
         opened = read(run(*REPORT, "--json"))
         with Running("up") as second:
@@ -610,7 +610,7 @@ def test_up_runs_until_sigterm_with_a_worker_and_keeps_its_data(nowhere: Path) -
         assert "Stopped. The data is kept" in up.said("stderr")
     assert run("case", "list").exit_code == 3
 
-    with Running("up", "--port", "0", "--ui-port", "0") as up:
+    with Running("up", "--port", "0", "--ui-port", "0", "--http-port", "0") as up:
         up.wait_for("stdout", "Ctrl-C")
         cases = read(run("case", "list", "--json"))["cases"]
         assert [c["case_id"] for c in cases] == [opened["case_id"]]

@@ -42,6 +42,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "OIDC_SUBJECT_CLAIM": "preferred_username",
         "OIDC_ROLES_CLAIM": "realm_access.roles",
         "OIDC_ORGANISATION_CLAIM": "org",
+        "GATEWAY_URL": "https://gw.example.org/standpipe",
+        "GATEWAY_TOKEN": "a.b.c",
         "TRUSTED_PROXIES": "10.1.0.0/16, ::1",
         "RATE_PER_ADDRESS": "100/second",
         "RATE_PER_SUBJECT": "1000/day",
@@ -76,8 +78,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert (settings.task_queue, settings.organisation) == ("cases", "north-gas")
     assert settings.max_cached_workflows == 20000
     missing = set(Settings.model_fields) - {name.lower() for name in given}
-    # They exclude `key`, `provider_secret` and `smtp_url`.
-    assert missing == {"key_file", "provider_secret_file", "email_url"}
+    # They exclude `key`, `provider_secret`, `gateway_token` and `smtp_url`.
+    assert missing == {"key_file", "provider_secret_file", "gateway_token_file", "email_url"}
     assert (settings.http_host, settings.http_port) == ("0.0.0.0", 9090)
     assert settings.oidc_issuer == "https://login.town.example/realms/town"
     assert settings.oidc_roles_claim == "realm_access.roles"

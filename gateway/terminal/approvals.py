@@ -12,11 +12,20 @@ from rich.text import Text
 
 from gateway import commands, signing
 from gateway.commands import Invalid
+from gateway.desk import desk
 from gateway.drawing import drawn_approval
-from gateway.inbox import Waiting, inbox
-from gateway.session import Session
+from gateway.inbox import Waiting
 from gateway.standing import Asked
-from gateway.terminal.asking import AsOption, AtOption, IdOption, fresh_id, login, show_done
+from gateway.terminal.asking import (
+    AsOption,
+    AtOption,
+    IdOption,
+    RoleOption,
+    fresh_id,
+    login,
+    show_done,
+)
+from gateway.terminal.elsewhere import acting
 from gateway.terminal.keys import key_file, passphrase_of
 from gateway.terminal.output import AsJson, OneLine, answered, err, run, show
 from gateway.timeline import Timeline
@@ -36,7 +45,6 @@ ForOption = Annotated[
     str | None,
     typer.Option("--on-behalf-of", metavar="WHO", help="Whose delegate decides; else for oneself."),
 ]
-RoleOption = Annotated[str, typer.Option("--role", help="In which role.")]
 KeyOption = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="Your key's file, where it must be signed."),
@@ -70,8 +78,8 @@ def list_approvals(
 
     async def work() -> list[Waiting]:
         wanted = _checked(role, case)
-        async with Session(Settings()) as session:
-            return await inbox(session, role=wanted, case=case, limit=limit)
+        async with desk(Settings()) as office:
+            return await office.inbox(wanted, case, limit=limit)
 
     found = run(work(), as_json=as_json)
     show({"approvals": found}, *_drawn(found), as_json=as_json)
@@ -99,7 +107,7 @@ def _drawn(found: list[Waiting]) -> Iterator[RenderableType]:
             (asked.case_id, "bold"), "  ", (left, "red" if late else "cyan"), f", {asked.time_zone}"
         )
         yield drawn_approval(asked, clock)
-        words = f"{asked.case_id} {asked.id} --as WHO --role {asked.roles[-1]}"
+        words = f"{asked.case_id} {asked.id}{acting('WHO', asked.roles[-1])}"
         yield OneLine(f"  standpipe approve {words}")
         yield OneLine(f"  standpipe reject {words} --reason WORD\n")
 
@@ -165,26 +173,26 @@ def _decide(
     given = {"approval": approval, "decision": decision, **fields}
     given = {name: value for name, value in given.items() if value is not None}
 
-    async def look() -> tuple[Timeline, Asked]:
+    async def look() -> tuple[Timeline, Asked, str]:
         _envelope(case, given, "0" * 64, by)
-        async with Session(Settings()) as session:
-            shown = await session.timeline(case)
-        return shown, _named(shown, approval)
+        async with desk(Settings()) as office:
+            shown = await office.timeline(case)
+            return shown, _named(shown, approval), office.subject or by.who
 
     async def send(signature: Signature | None) -> tuple[CommandOutcome, Timeline]:
-        async with Session(Settings()) as session, answered(by.command_id):
+        async with desk(Settings()) as office, answered(by.command_id):
             signed = {"signature": signature.model_dump(mode="json")} if signature else {}
             command = _envelope(case, given | signed, asked.facts_hash, by)
-            outcome = await (await session.cases()).send(case, command)
-            return outcome, await session.timeline(case)
+            outcome = await office.send(case, command)
+            return outcome, await office.timeline(case)
 
-    shown, asked = run(look(), as_json=as_json)
+    shown, asked, who = run(look(), as_json=as_json)
     err.print(drawn_approval(asked, Clock(shown.time_zone, shown.as_of)))
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to ask: add --yes", param_hint="--yes")
         typer.confirm(f"{decision.capitalize()} {asked.id} of {case}?", abort=True, err=True)
-    signature = run(_signed(shown, asked, decision, given, by, key), as_json=as_json)
+    signature = run(_signed(shown, asked, decision, given, who, key), as_json=as_json)
     outcome, after = run(send(signature), as_json=as_json)
     show_done(outcome, after, as_json)
 
@@ -194,7 +202,7 @@ async def _signed(
     asked: Asked,
     decision: Literal["approve", "reject"],
     given: Json,
-    by: _By,
+    who: str,
     file: Path | None,
 ) -> Signature | None:
     """The signature of whoever decides, here, with their own key; None where none is needed."""
@@ -202,7 +210,7 @@ async def _signed(
         return None
     path = key_file(Settings(), file)
     key = signing.load_key(path, passphrase_of(path))
-    said = signing.statement(shown, asked, decision, by.who, given.get("on_behalf_of"))
+    said = signing.statement(shown, asked, decision, who, given.get("on_behalf_of"))
     err.print(f"Signed with the key {signing.public_key(key)}.")
     return signing.sign(key, said)
 

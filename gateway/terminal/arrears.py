@@ -29,6 +29,7 @@ from gateway.billing_files import (
 )
 from gateway.billing_payments import Posting
 from gateway.billing_runs import BillingRun, Progress, terms_of
+from gateway.desk import desk
 from gateway.drawing import table
 from gateway.session import Session, policy_folder
 from gateway.terminal.output import AsJson, WrongInput, progress, run, say, show
@@ -150,16 +151,13 @@ def import_payments(
         now = datetime.now(UTC)
         # Today begins first in the east; each case's own calendar decides when it hears of it.
         found, wrong = read_payments(files, (now + timedelta(hours=14)).date())
-        async with Session(settings) as session:
+        async with desk(settings) as office:
             with progress() as bars:
                 posted = bars.add_task("payments", total=sum(map(len, found.values())), note="")
-                done = await billing_payments.post_payments(
+                done = await office.post_payments(
                     found,
                     files.mapping.currency,
-                    session.organisation,
                     now,
-                    cases=await session.cases(),
-                    log=session.log,
                     concurrency=concurrency,
                     report=lambda now: bars.update(posted, completed=now.payments),
                 )

@@ -5,16 +5,17 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, cast
-from uuid import NAMESPACE_URL, uuid4, uuid5
+from uuid import uuid4
 
 import typer
 from rich.text import Text
 
 from gateway import commands
 from gateway.commands import Invalid
+from gateway.desk import desk
 from gateway.drawing import drawn_next, event_lines, table
 from gateway.fields import fields, usage
-from gateway.session import Session
+from gateway.terminal.elsewhere import said_by_token
 from gateway.terminal.output import AsJson, OneLine, WrongInput, answered, run, show
 from gateway.timeline import Timeline
 from schemas.envelope import CommandOutcome, Json
@@ -33,9 +34,15 @@ AtOption = Annotated[
     ),
 ]
 AsOption = Annotated[
-    str | None, typer.Option("--as", metavar="WHO", help="Staff number; your login if left out.")
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="WHO",
+        help="Staff number; your login if left out.",
+        callback=said_by_token,
+    ),
 ]
-RoleOption = Annotated[str, typer.Option("--role", help="In which role.")]
+RoleOption = Annotated[str, typer.Option("--role", help="In which role.", callback=said_by_token)]
 
 
 def fresh_id(given: str | None) -> str:
@@ -78,17 +85,15 @@ def send_command(
     async def work() -> tuple[CommandOutcome, Timeline]:
         given = _given(json_body, file)
         command = _envelope(case, name, given, context.args, wanted, who, role, occurred_at, remark)
-        async with Session(Settings()) as session, answered(wanted):
+        async with desk(Settings()) as office, answered(wanted):
             party = None
             if remark is not None:
-                party = _party(command["body"], await session.timeline(case))
-                await session.vault.check(session.organisation, party)
-            outcome = await (await session.cases()).send(case, command)
+                party = _party(command["body"], await office.timeline(case))
+                await office.check_party(party)
+            outcome = await office.send(case, command)
             if remark is not None and party is not None:
-                # Under an id of the command's: sent again, it is kept once.
-                note = uuid5(NAMESPACE_URL, f"standpipe/note/{wanted}")
-                await session.vault.add_note(session.organisation, party, remark, note)
-            return outcome, await session.timeline(case)
+                await office.add_note(party, remark, wanted)
+            return outcome, await office.timeline(case)
 
     outcome, shown = run(work(), as_json=as_json)
     show_done(outcome, shown, as_json)
@@ -107,8 +112,8 @@ def show_done(outcome: CommandOutcome, shown: Timeline, as_json: bool) -> None:
 
 def _what_now(case: str, as_json: bool) -> None:
     async def work() -> Timeline:
-        async with Session(Settings()) as session:
-            return await session.timeline(commands.case_id(case))
+        async with desk(Settings()) as office:
+            return await office.timeline(commands.case_id(case))
 
     shown = run(work(), as_json=as_json)
     known = commands.models(commands.kind_of(case))

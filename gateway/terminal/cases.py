@@ -10,9 +10,9 @@ from rich.text import Text
 
 from gateway import commands
 from gateway.commands import KINDS
+from gateway.desk import Desk, desk
 from gateway.drawing import draw, drawn_next, event_lines, table
 from gateway.listing import case_filter
-from gateway.session import Session
 from gateway.terminal.output import AsJson, Exit, OneLine, out, run, show
 from gateway.timeline import Timeline
 from gateway.words import listed, owner_words, span
@@ -21,7 +21,6 @@ from schemas.read_models import CaseFilter, CaseRow
 from settings import Settings
 
 POLL_SECONDS = 0.5
-PAGE = 500
 
 app = typer.Typer(no_args_is_help=True, help="List, show and watch cases.")
 
@@ -69,10 +68,8 @@ def list_cases(
 async def _list(
     filters: CaseFilter, late: bool, limit: int, after: str
 ) -> tuple[list[CaseRow], bool]:
-    async with Session(Settings()) as session:
-        found = await session.log.list_cases(
-            session.organisation, filters, late=late, after=after, limit=limit + 1
-        )
+    async with desk(Settings()) as office:
+        found = await office.list_cases(filters, late=late, after=after, limit=limit + 1)
     return found[:limit], len(found) > limit
 
 
@@ -132,8 +129,8 @@ def show_case(
     """
 
     async def work() -> Timeline:
-        async with Session(Settings()) as session:
-            return await session.timeline(commands.case_id(case), ahead=ahead)
+        async with desk(Settings()) as office:
+            return await office.timeline(commands.case_id(case), ahead=ahead)
 
     shown = run(work(), as_json=as_json)
     show(shown, draw(shown), as_json=as_json)
@@ -153,28 +150,23 @@ def watch_case(case: CaseArgument, as_json: AsJson = False) -> None:
 
 
 async def _watch(case: str, as_json: bool) -> None:
-    async with Session(Settings()) as session:
-        before = await session.log.read_stream(session.organisation, commands.case_id(case))
-        position = before[-1].position if before else 0
+    async with desk(Settings()) as office:
         version = 0
         while True:
-            shown = await session.timeline(case)
+            shown = await office.timeline(commands.case_id(case))
             _tell(shown, version, as_json)
             version = shown.version
             if shown.ended:
                 return
-            position = await _news(session, case, position)
+            await _news(office, case, version)
 
 
-async def _news(session: Session, case: str, position: int) -> int:
-    """Wait until the log holds something new of the case; returns how far the log was read."""
+async def _news(office: Desk, case: str, version: int) -> None:
+    """Wait until the log holds something new of the case."""
     while True:
-        events = await session.log.tail(session.organisation, position, PAGE)
-        position = events[-1].position if events else position
-        if any(e.stream == case for e in events):
-            return position
-        if not events:
-            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
+        if (await office.case(case)).version > version:
+            return
 
 
 def _tell(shown: Timeline, after: int, as_json: bool) -> None:

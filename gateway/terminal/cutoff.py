@@ -10,12 +10,12 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from gateway.dossier import dossier
+from gateway.desk import desk
 from gateway.dossier_page import page
 from gateway.drawing import table
-from gateway.permit import Asking, arrears_case, ask, checked
-from gateway.session import Session
+from gateway.permit import Asking, arrears_case, checked
 from gateway.terminal.asking import IdOption, RoleOption, fresh_id
+from gateway.terminal.elsewhere import acting, said_by_token
 from gateway.terminal.output import AsJson, Exit, OneLine, answered, run, show
 from gateway.timeline import Timeline
 from gateway.words import Clock
@@ -35,7 +35,13 @@ def permit(
     ] = False,
     command_id: IdOption = None,
     who: Annotated[
-        str | None, typer.Option("--as", metavar="WHO", help="Who asks; the crew if left out.")
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="WHO",
+            help="Who asks; the crew if left out.",
+            callback=said_by_token,
+        ),
     ] = None,
     role: RoleOption = "crew",
     as_json: AsJson = False,
@@ -48,8 +54,8 @@ def permit(
 
     async def work() -> tuple[Permit, Timeline]:
         checked(asking)
-        async with Session(Settings()) as session, answered(asking.command_id):
-            return await ask(session, asking)
+        async with desk(Settings()) as office, answered(asking.command_id):
+            return await office.permit(asking)
 
     issued, shown = run(work(), as_json=as_json)
     left = max(0, int((issued.expires_at - datetime.now(UTC)).total_seconds()))
@@ -83,7 +89,7 @@ def _drawn_permit(case: str, p: Permit, left: int, clock: Clock) -> Iterator[Ren
     fields = f"--permit {p.permit} --crew {p.crew}{' --full' if p.full else ''}"
     yield OneLine(
         f"Then: standpipe command {case} RecordValveClosed {fields} --valve … --seal … --reading …"
-        f" --as {p.crew} --role crew"
+        f"{acting(p.crew, 'crew')}"
     )
 
 
@@ -111,10 +117,8 @@ def show_dossier(
 
     async def work() -> Dossier:
         arrears_case(case)
-        async with Session(Settings()) as session:
-            policy = await session.policy_of(case)
-            decisions = await session.log.read_decisions(session.organisation, case)
-            return dossier(session.organisation, case, policy, decisions, datetime.now(UTC))
+        async with desk(Settings()) as office:
+            return await office.dossier(case)
 
     found = run(work(), as_json=as_json)
     files = _written(found, out)

@@ -1,20 +1,19 @@
 """`standpipe repair report`, `complaint register`: a case opens, personal data in the vault."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, NamedTuple, get_args
 
 import typer
 from pydantic import ValidationError
 from rich.text import Text
 
-from gateway import commands, policies
+from gateway import commands
 from gateway.commands import Invalid
+from gateway.desk import desk, new_cases_policy
 from gateway.drawing import drawn_next, event_lines
 from gateway.fields import composed
 from gateway.fields import fields as fields_of
-from gateway.reporting import Opened, report
-from gateway.session import Session, policy_folder
+from gateway.reporting import Opened
 from gateway.terminal.asking import AsOption, AtOption, IdOption, RoleOption, fresh_id, login
 from gateway.terminal.output import AsJson, OneLine, answered, run, show
 from gateway.timeline import Timeline
@@ -36,6 +35,10 @@ DistrictOption = Annotated[str | None, typer.Option(help="The district's code wo
 PartyOption = Annotated[str | None, typer.Option(help="A customer whom the vault knows already.")]
 NameOption = Annotated[str | None, typer.Option(help="The customer's name: for the vault.")]
 PhoneOption = Annotated[str | None, typer.Option(help="The phone number: for the vault.")]
+EmailOption = Annotated[str | None, typer.Option(help="The e-mail address: for the vault.")]
+LanguageOption = Annotated[
+    str | None, typer.Option(help="In which messages are written: zh-CN or en.")
+]
 AddressOption = Annotated[str | None, typer.Option(help="The address: for the vault.")]
 PremisesOption = Annotated[
     str | None, typer.Option(help="The premises' number: no supply is stopped there meanwhile.")
@@ -84,6 +87,8 @@ def report_repair(
     party: PartyOption = None,
     name: NameOption = None,
     phone: PhoneOption = None,
+    email: EmailOption = None,
+    language: LanguageOption = None,
     address: AddressOption = None,
     remarks: RemarksOption = None,
     special_care: CareOption = False,
@@ -108,7 +113,7 @@ def report_repair(
         "premises": premises,
         "party": party,
     }
-    personal = _personal(name, phone, address, remarks, special_care)
+    personal = _personal(name, phone, email, language, address, remarks, special_care)
     given = _Given(ReportRepair, fields, personal, policy, command_id, who, role, occurred_at)
     _open(given, as_json)
 
@@ -152,6 +157,8 @@ def register_complaint(
     party: PartyOption = None,
     name: NameOption = None,
     phone: PhoneOption = None,
+    email: EmailOption = None,
+    language: LanguageOption = None,
     address: AddressOption = None,
     remarks: RemarksOption = None,
     special_care: CareOption = False,
@@ -184,7 +191,7 @@ def register_complaint(
         "premises": premises,
         "party": party,
     }
-    personal = _personal(name, phone, address, remarks, special_care)
+    personal = _personal(name, phone, email, language, address, remarks, special_care)
     wrong: list[str] = []
     if anonymous and (personal or party):
         wrong.append("--anonymous: leave out --party, --name, --phone and the like")
@@ -213,10 +220,23 @@ def register_complaint(
 
 
 def _personal(
-    name: str | None, phone: str | None, address: str | None, remarks: str | None, care: bool
+    name: str | None,
+    phone: str | None,
+    email: str | None,
+    language: str | None,
+    address: str | None,
+    remarks: str | None,
+    care: bool,
 ) -> Json:
     """The particulars that were given."""
-    given = {"name": name, "phone": phone, "address": address, "remarks": remarks}
+    given = {
+        "name": name,
+        "phone": phone,
+        "email": email,
+        "language": language,
+        "address": address,
+        "remarks": remarks,
+    }
     found: Json = {field: value for field, value in given.items() if value is not None}
     return {**found, "special_care": True} if care else found
 
@@ -228,25 +248,16 @@ def _open(given: _Given, as_json: bool) -> None:
     async def work() -> tuple[Opened, Timeline]:
         envelope, customer = _checked(given, wanted)
         settings = Settings()
-        content = policies.content_of(given.policy or settings.policy, policy_folder(settings))
-        async with Session(settings) as session, answered(wanted):
-            opened = await report(
-                await session.cases(),
-                session.vault,
-                session.organisation,
-                content,
-                envelope,
-                customer,
-                datetime.now(UTC),
-                sealed_to=given.sealed_to,
-            )
-            return opened, await session.timeline(opened.case_id)
+        policy = new_cases_policy(settings, given.policy)
+        async with desk(settings) as office, answered(wanted):
+            opened = await office.report(policy, envelope, customer, given.sealed_to)
+            return opened, await office.timeline(opened.case_id)
 
     opened, shown = run(work(), as_json=as_json)
     result = {**opened._asdict(), "command_id": wanted, "timeline": shown}
     drawn = (
         Text(f"{opened.case_id} is open.{_customer(opened, given.sealed_to)}", style="bold"),
-        event_lines(shown, [e for e in shown.events if e.command_id == wanted]),
+        event_lines(shown, [e for e in shown.events if e.command_id == opened.outcome.command_id]),
         drawn_next(shown),
         OneLine(f"Go on with: standpipe command {opened.case_id}"),
     )
@@ -278,6 +289,10 @@ def _checked(given: _Given, command_id: str) -> tuple[Json, Party | None]:
     return {**envelope, "body": body}, customer
 
 
+_SOME_TEXT = "must hold some text, and not too long a one"
+_WANTED = {"email": "must be one e-mail address", "language": "must be zh-CN or en"}
+
+
 def _particulars(personal: Json, party: str | None) -> Party | None:
     """Whom the vault is to keep. Raises `Invalid`, without repeating anything."""
     if not personal:
@@ -290,7 +305,7 @@ def _particulars(personal: Json, party: str | None) -> Party | None:
         customer = Party.model_validate(personal)
     except ValidationError as error:
         places = dict.fromkeys(str(item["loc"][0]) for item in error.errors())
-        wrong += [f"--{place}: must hold some text, and not too long a one" for place in places]
+        wrong += [f"--{place}: {_WANTED.get(place, _SOME_TEXT)}" for place in places]
     if wrong:
         raise Invalid(wrong)
     return customer

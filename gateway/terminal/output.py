@@ -28,12 +28,17 @@ from typer.core import TyperGroup
 from activities.cases import Conflict
 from activities.database import DatabaseUnavailable
 from activities.migrations import MigrationError
+from activities.signing_keys import KeyRefused
 from activities.vault import VaultError
+from gateway.calling import Problem, Unreachable
 from gateway.commands import Invalid
 from gateway.importing import NothingRecorded
+from gateway.letters import LetterError
 from gateway.mappings import FilingError
 from gateway.policies import PolicyError
 from gateway.session import NoSuchCase
+from gateway.signing import KeyFileError
+from gateway.terminal.elsewhere import against
 from lifecycles.decisions import Rejected
 from settings import SettingsError
 from stack import StackError
@@ -66,6 +71,13 @@ _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 class Verbs(TyperGroup):
     """The verbs, which in an error never repeat what was typed: it may be personal."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        words = [name or "", *(rest[:1] if isinstance(command, TyperGroup) else ())]
+        if not {"--help", "-h"} & set(rest) and (why := against(" ".join(words))):
+            fail(WrongInput(why), as_json="--json" in rest)
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         words = list(ctx.args)
@@ -134,13 +146,13 @@ def explain(error: BaseException) -> Failure | None:
             return Failure(Exit.FAILED, "", error.reasons, refused=True)
         case Invalid():
             return WrongInput("", error.reasons)
-        case SettingsError() | PolicyError() | FilingError():
+        case SettingsError() | PolicyError() | FilingError() | KeyFileError() | LetterError():
             return WrongInput(str(error))
         case StackError() | DatabaseUnavailable():
             return Failure(Exit.UNREACHABLE, str(error))
         case NothingRecorded():
             return Failure(Exit.UNREACHABLE, str(error))
-        case NoSuchCase() | VaultError() | MigrationError():
+        case NoSuchCase() | VaultError() | MigrationError() | KeyRefused():
             return Failure(Exit.FAILED, str(error))
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedFunctionError():
             return Failure(
@@ -161,6 +173,14 @@ def explain(error: BaseException) -> Failure | None:
             )
         case Conflict():
             return Failure(Exit.FAILED, str(error), refused=True)
+        case Problem():
+            return _of_gateway(error)
+        case Unreachable():
+            return Failure(
+                Exit.UNREACHABLE,
+                f"{error} Check STANDPIPE_GATEWAY_URL, and whether a gateway runs there. The same"
+                " command under the same --id is safe.",
+            )
         case RPCError():
             return Failure(
                 Exit.UNREACHABLE,
@@ -169,6 +189,22 @@ def explain(error: BaseException) -> Failure | None:
             )
         case _:
             return None
+
+
+def _of_gateway(problem: Problem) -> Failure:
+    """What a gateway elsewhere says, as one here would."""
+    reasons = problem.reasons or (problem.detail or f"{problem.title} ({problem.status}).",)
+    if problem.kind in ("refused", "conflict"):
+        return Failure(Exit.FAILED, "", reasons, refused=True)
+    if problem.kind in ("invalid", "key-missing", "key-reused"):
+        return WrongInput("", reasons)
+    if problem.kind == "unauthorized":
+        again = "Get a new one for STANDPIPE_GATEWAY_TOKEN or STANDPIPE_GATEWAY_TOKEN_FILE."
+        return Failure(Exit.FAILED, f"The gateway does not take the token. {again}", reasons)
+    if problem.passing:
+        told = f"The gateway cannot do it now: {problem.title} ({problem.status})."
+        return Failure(Exit.UNREACHABLE, told, reasons)
+    return Failure(Exit.FAILED, "", reasons)
 
 
 @asynccontextmanager

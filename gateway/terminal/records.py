@@ -1,6 +1,7 @@
 """What the log keeps beside the cases: worklist, outbox, refusals, parties; and its read models."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from activities.canonical import canonical
 from activities.rebuild import RebuildResult
 from activities.vault import rewrap
 from gateway import commands
+from gateway.desk import desk
 from gateway.drawing import table
 from gateway.session import Session
 from gateway.terminal.asking import AsOption, RoleOption, login
@@ -41,8 +43,8 @@ def worklist(limit: Limit = 30, as_json: AsJson = False) -> None:
     """
 
     async def work() -> list[WorkRow]:
-        async with Session(Settings()) as session:
-            return await session.log.worklist(session.organisation, limit=limit)
+        async with desk(Settings()) as office:
+            return await office.worklist(limit)
 
     rows = run(work(), as_json=as_json)
     now = datetime.now(UTC)
@@ -66,13 +68,23 @@ def outbox(
     after: Annotated[
         str, typer.Option(metavar="POSITION", help="Go on after this: the last one's `next`.")
     ] = "0/-1",
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Deliver again: `dead` for all dead letters (or those of --case), or a POSITION.",
+        ),
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Messages that wait to be delivered: ids and a template, nothing personal.
+    """What is said to customers, crews and staff, and whether it got there: nothing personal.
 
-    JSON: {"messages": [message, …], "next": POSITION or null}.
+    JSON: {"messages": [message, …], "next": POSITION or null}; with --retry {"retried"}.
     """
+    if retry is not None:
+        _retry(retry, case, as_json)
+        return
 
     async def work() -> list[OutboxRow]:
         position, _, ordinal = after.partition("/")
@@ -81,20 +93,44 @@ def outbox(
         except ValueError:
             raise WrongInput("--after: give a message's position, such as 120/0.") from None
         stream = None if case is None else commands.case_id(case, "--case")
-        async with Session(Settings()) as session:
-            return await session.log.outbox(
-                session.organisation, stream=stream, after=place, limit=limit
-            )
+        async with desk(Settings()) as office:
+            return await office.outbox(stream, after=place, limit=limit)
 
     rows = run(work(), as_json=as_json)
-    drawn = table("Position", "Case", "Message")
+    drawn = table("Position", "Case", "Message", "")
     drawn.columns[1].no_wrap = True
     for row in rows:
-        drawn.add_row(f"{row.position}/{row.ordinal}", row.case_id, Text(_told(row.message)))
+        state = Text(row.state, style="red" if row.state == "dead" else "dim")
+        if row.state != "delivered" and row.status:
+            state.append(f": {row.status}")
+        place = f"{row.position}/{row.ordinal}"
+        drawn.add_row(place, row.case_id, Text(_told(row.message)), state)
     last = f"{rows[-1].position}/{rows[-1].ordinal}" if len(rows) == limit else None
     more = f" More: add --after {last}." if last else ""
-    hint = Text(f"{len(rows)} messages; their delivery comes with the gateway.{more}")
+    hint = Text(f"{len(rows)} messages; where they go stands in the workers' settings.{more}")
     show({"messages": rows, "next": last}, *((drawn, hint) if rows else (hint,)), as_json=as_json)
+
+
+def _retry(what: str, case: str | None, as_json: bool) -> None:
+    """Deliver dead letters again, or a message from before anything was delivered."""
+
+    async def work() -> int:
+        stream = None if case is None else commands.case_id(case, "--case")
+        place = None if what == "dead" else _position(what)
+        async with desk(Settings()) as office:
+            return await office.redrive(stream, place)
+
+    done = run(work(), as_json=as_json)
+    text = f"{done} messages are tried again." if done else "Nothing there could be tried again."
+    show({"retried": done}, Text(text), as_json=as_json)
+
+
+def _position(text: str) -> tuple[int, int | None]:
+    position, _, ordinal = text.partition("/")
+    try:
+        return int(position), int(ordinal) if ordinal else None
+    except ValueError:
+        raise WrongInput("--retry: say `dead`, or a message's position, such as 120/0.") from None
 
 
 def _told(message: Message) -> str:
@@ -122,8 +158,8 @@ def refusals(case: OfCase = None, limit: Limit = 50, as_json: AsJson = False) ->
 
     async def work() -> list[RefusalRow]:
         stream = None if case is None else commands.case_id(case, "--case")
-        async with Session(Settings()) as session:
-            return await session.log.refusals(session.organisation, stream=stream, limit=limit)
+        async with desk(Settings()) as office:
+            return await office.refusals(stream, limit=limit)
 
     rows = run(work(), as_json=as_json)
     drawn = table("When (UTC)", "Case", "Command", "Who", "Why")
@@ -147,16 +183,12 @@ def show_party(
     JSON: {"party_id", "name", "phone", "address", "remarks", "special_care", "notes"}.
     """
 
-    async def work() -> tuple[Party, list[PartyNote]]:
+    async def work() -> tuple[Party, Sequence[PartyNote]]:
         wanted, reader = commands.together(
             lambda: commands.party_id(party_id), lambda: commands.actor(who or login(), role)
         )
-        async with Session(Settings()) as session:
-            vault = session.vault
-            return (
-                await vault.show(session.organisation, wanted, reader=reader),
-                await vault.notes(session.organisation, wanted, reader=reader),
-            )
+        async with desk(Settings()) as office:
+            return await office.party(wanted, reader)
 
     found, notes = run(work(), as_json=as_json)
     drawn = table(party_id, "")
@@ -182,8 +214,8 @@ def erase_party(
 
     async def work() -> datetime:
         wanted = commands.party_id(party_id)
-        async with Session(Settings()) as session:
-            return await session.vault.erase(session.organisation, wanted)
+        async with desk(Settings()) as office:
+            return await office.erase_party(wanted)
 
     if not yes:
         if not sys.stdin.isatty():

@@ -1,16 +1,16 @@
 """`standpipe stops` and `part-payments`: the stop register and the register of part payments."""
 
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from gateway import commands
-from gateway.commands import Invalid
+from gateway.desk import desk
 from gateway.drawing import table
+from gateway.paging import Place, numbered
 from gateway.permit import arrears_case
-from gateway.session import Session
 from gateway.terminal.output import AsJson, OneLine, run, show
 from gateway.terminal.records import Limit, OfCase
 from gateway.words import money, span
@@ -20,14 +20,6 @@ from settings import Settings
 After = Annotated[
     str | None, typer.Option(metavar="PLACE", help="Go on after this: the last one's `next`.")
 ]
-
-
-class _Place(NamedTuple):
-    """A line of a register, to go on after."""
-
-    at: datetime
-    case_id: str
-    number: int
 
 
 def list_stops(
@@ -46,14 +38,8 @@ def list_stops(
 
     async def work() -> list[StopRow]:
         place = _checked(case, after)
-        async with Session(Settings()) as session:
-            return await session.log.stop_register(
-                session.organisation,
-                case_id=case,
-                only_stopped=only_stopped,
-                after=place,
-                limit=limit,
-            )
+        async with desk(Settings()) as office:
+            return await office.stops(case, only_stopped=only_stopped, after=place, limit=limit)
 
     rows = run(work(), as_json=as_json)
     drawn = table("Since (UTC)", "Case, account, premises", "Stop", "Restored (UTC)")
@@ -65,7 +51,7 @@ def list_stops(
             _stop_cell(row),
             _restored_cell(row),
         )
-    following = _next([_Place(r.since, r.case_id, r.number) for r in rows], limit)
+    following = _next([Place(r.since, r.case_id, str(r.number)) for r in rows], limit)
     hint = OneLine(f"{len(rows)} stop{'s' * (len(rows) != 1)}.{_more(following)}")
     nothing = Text("No supply is stopped." if only_stopped else "No supply was stopped.")
     drawn_all = (drawn, hint) if rows else (nothing,)
@@ -96,10 +82,8 @@ def list_part_payments(
 
     async def work() -> list[PartPaymentRow]:
         place = _checked(case, after)
-        async with Session(Settings()) as session:
-            return await session.log.part_payments(
-                session.organisation, case_id=case, after=place, limit=limit
-            )
+        async with desk(Settings()) as office:
+            return await office.part_payments(case, after=place, limit=limit)
 
     rows = run(work(), as_json=as_json)
     drawn = table("Paid (UTC)", "Case, account", "Payment", "Amount")
@@ -113,36 +97,22 @@ def list_part_payments(
             Text(f"{row.payment}{back}"),
             money(row.amount, row.currency),
         )
-    following = _next([_Place(r.paid_at, r.case_id, r.number) for r in rows], limit)
+    following = _next([Place(r.paid_at, r.case_id, str(r.number)) for r in rows], limit)
     hint = OneLine(f"{len(rows)} part payment{'s' * (len(rows) != 1)}.{_more(following)}")
     drawn_all = (drawn, hint) if rows else (Text("No part payment is on the register."),)
     show({"part_payments": rows, "next": following}, *drawn_all, as_json=as_json)
 
 
-def _checked(case: str | None, after: str | None) -> _Place | None:
+def _checked(case: str | None, after: str | None) -> tuple[datetime, str, int] | None:
     """Where to go on. Raises `Invalid` with all that is wrong, at once."""
-
-    def place() -> _Place | None:
-        if after is None:
-            return None
-        try:
-            at, case_id, number = after.split("/")
-            when = datetime.fromisoformat(at)
-            if when.tzinfo is None:
-                raise ValueError
-            return _Place(when, case_id, int(number))
-        except ValueError:
-            raise Invalid(["--after: give the `next` of an earlier answer"]) from None
-
-    _, found = commands.together(lambda: case and arrears_case(case, "--case"), place)
+    _, found = commands.together(
+        lambda: case and arrears_case(case, "--case"), lambda: numbered(after)
+    )
     return found
 
 
-def _next(places: list[_Place], limit: int) -> str | None:
-    if len(places) < limit:
-        return None
-    at, case_id, number = places[-1]
-    return f"{at.isoformat()}/{case_id}/{number}"
+def _next(places: list[Place], limit: int) -> str | None:
+    return str(places[-1]) if len(places) == limit else None
 
 
 def _more(following: str | None) -> str:

@@ -9,10 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import RenderableType
 from rich.text import Text
 
-from gateway import satisfaction
 from gateway.commands import Invalid
+from gateway.desk import Here, desk
 from gateway.drawing import drawn_approval, table
-from gateway.policies import content_of, load
+from gateway.policies import content_of
 from gateway.satisfaction import DueCheck, MonthComplaints, Satisfaction
 from gateway.schedules import report_now
 from gateway.session import Session, policy_folder
@@ -69,15 +69,15 @@ def show_satisfaction(
 
     async def work() -> tuple[Satisfaction, Timeline | None]:
         _check(since, until, enter)
-        settings = Settings()
-        async with Session(settings) as session:
-            entered = enter and await _entered(session, WHAT[enter], policy)
-            register = await satisfaction.register_of_session(session)
-            if register is None:
-                rules = load(policy or settings.policy, policy_folder(settings)).policy
-            else:
-                rules = (await session.policy_of(register.case_id)).policy
-            shown = await satisfaction.shown(session, rules, register, since, until)
+        async with desk(Settings()) as office:
+            entered = None
+            if enter is not None or policy is not None:
+                if not isinstance(office, Here):
+                    raise WrongInput(
+                        "--enter and --policy: leave them out with a gateway elsewhere."
+                    )
+                entered = enter and await _entered(office, WHAT[enter], policy)
+            shown, register = await office.satisfaction(policy, since, until)
             return shown.model_copy(update={"entered": entered or None}), register
 
     found, register = run(work(), as_json=as_json)

@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,9 +16,11 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.database import reached
+from activities.delivery import Deliveries, Patience
 from activities.event_log import EventLog
 from activities.migrations import migrate as apply_migrations
 from activities.role_passwords import ROLES, set_passwords
+from gateway.carriers import OurRoads
 from gateway.commands import Invalid
 from gateway.policies import content_of
 from gateway.recovery import Recovered
@@ -35,6 +38,7 @@ from gateway.terminal.output import (
     say,
     show,
 )
+from gateway.webhooks import ensure_deliveries
 from schemas.envelope import Json
 from settings import Settings
 from stack import Endpoints, Stack, StackError, endpoints
@@ -62,9 +66,16 @@ def up(
     ui_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Its web UI's port; 0: any free one.")
     ] = 8233,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="The HTTP API's; STANDPIPE_HTTP_PORT if left out; 0: any."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run PostgreSQL, Temporal and a worker on one data directory, until Ctrl-C or SIGTERM.
+    """Run PostgreSQL, Temporal, a worker and the HTTP API on one data directory, until Ctrl-C or
+    SIGTERM.
 
     JSON: one object with every address, printed when all of it runs.
     """
@@ -88,9 +99,12 @@ def up(
         )
         async with stack, Session(settings, connections=CONNECTIONS) as session:
             client = await session.client()
-            async with _worker(session, client):
+            async with (
+                _worker(session, client),
+                _gateway(settings, None, http_port, quiet=True) as http,
+            ):
                 await _schedules(session, client, policy)
-                found = _addresses(session)
+                found = _addresses(session, http)
                 show(found, *_drawn_addresses(found), as_json=as_json)
                 await stack.until_stopped()
             say("Stopping …")
@@ -131,6 +145,37 @@ def worker() -> None:
         say("Stopped.")
 
     run(work())
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Where it listens; STANDPIPE_HTTP_HOST if left out.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="STANDPIPE_HTTP_PORT if left out; 0: any free one."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run only the HTTP API: on the servers that the environment names, or beside a running `up`.
+
+    Tokens are those of STANDPIPE_OIDC_ISSUER; beside `up`, those of `standpipe token`.
+
+    JSON: {"http_url"}, when it listens.
+    """
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with _gateway(Settings(), host, port) as http:
+            said = Text(f"The HTTP API is at {http}; {http}/openapi.json describes it.")
+            show({"http_url": http}, said, as_json=as_json)
+            await stop.wait()
+            say("Finishing what is begun …")
+        say("Stopped.")
+
+    run(work(), as_json=as_json)
 
 
 def migrate(
@@ -176,12 +221,15 @@ def recover(as_json: AsJson = False) -> None:
         async with Session(Settings()) as session:
             with progress() as bars:
                 task = bars.add_task("taken up", total=None, note="")
-                return await recover_cases(
+                done = await recover_cases(
                     await session.cases(),
                     session.log,
                     session.organisation,
                     lambda done, of: bars.update(task, completed=done, total=of),
                 )
+            # Their workflows are lost with the others; what they deliver is not.
+            await ensure_deliveries(session, await session.client())
+            return done
 
     done = run(work(), as_json=as_json)
     text = f"Open cases taken up: {done.taken_up}; running already: {done.running}."
@@ -196,21 +244,40 @@ def program() -> str:
 
 
 def _worker(session: Session, client: Client) -> Worker:
+    settings = session.settings
+    roads = OurRoads(session.pool, settings)
+    patience = Patience(days=settings.delivery_days)
+    deliveries = Deliveries(session.pool, session.organisation, roads, patience)
     return build_worker(
         client,
         EventLog(session.pool),
         organisation=session.organisation,
-        task_queue=session.settings.task_queue,
-        max_cached_workflows=session.settings.max_cached_workflows,
+        task_queue=settings.task_queue,
+        max_cached_workflows=settings.max_cached_workflows,
+        more_activities=[deliveries.deliver],
     )
 
 
+@asynccontextmanager
+async def _gateway(
+    settings: Settings, host: str | None, port: int | None, *, quiet: bool = False
+) -> AsyncGenerator[str]:
+    """The HTTP API, and its address; `quiet`: its faults go to a file in the data directory."""
+    from gateway.http import server  # a framework that no other verb needs
+
+    server.log_to(settings.data_dir / "logs" if quiet else None)
+    where = settings.http_port if port is None else port
+    async with server.gateway(settings, host or settings.http_host, where) as address:
+        yield address
+
+
 async def _schedules(session: Session, client: Client, policy: str) -> None:
-    """Samples and reports of satisfaction come by themselves (CNPC-2.5, GAS-3.4, KUN-5.3.6)."""
+    """What comes by itself: satisfaction (CNPC-2.5, GAS-3.4), assessments (WAT-P1)."""
     queue = session.settings.task_queue
     for id, done in (await ensure_schedules(client, session.organisation, policy, queue)).items():
         if done != "unchanged":
             say(f"Schedule {id}: {done}.")
+    await ensure_deliveries(session, client)
 
 
 def _admin_url(found: Endpoints) -> str:
@@ -243,10 +310,11 @@ def _passwords(given: list[str]) -> Mapping[str, str]:
     return found
 
 
-def _addresses(session: Session) -> Json:
+def _addresses(session: Session, http: str) -> Json:
     found, settings = session.endpoints, session.settings
     return {
         "organisation": session.organisation,
+        "http_url": http,
         "ui_url": found.ui_url,
         "temporal_address": found.temporal_address,
         "temporal_namespace": found.temporal_namespace,
@@ -261,6 +329,7 @@ def _addresses(session: Session) -> Json:
 def _drawn_addresses(found: Json) -> list[Text]:
     where = found["data_dir"]
     rows = (
+        ("HTTP API", f"{found['http_url']}; {found['http_url']}/openapi.json describes it"),
         ("Temporal's web UI", found["ui_url"]),
         ("Temporal", f"{found['temporal_address']}, namespace {found['temporal_namespace']}"),
         ("Task queue", f"{found['task_queue']}; a worker runs in this process"),

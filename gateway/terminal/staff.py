@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from gateway.commands import Invalid
+from gateway.desk import desk
 from gateway.drawing import drawn_approval, table
-from gateway.session import NoSuchCase, Session
-from gateway.staff_file import StaffFile, staff_file
+from gateway.staff_file import StaffFile
 from gateway.terminal.output import AsJson, OneLine, run, show
 from gateway.timeline import Timeline
 from gateway.words import Clock, listed, readable
@@ -33,16 +33,10 @@ def show_staff(
     """
 
     async def work() -> tuple[str, StaffFile | None, Timeline | None]:
-        settings = Settings()
-        case_id = conduct_id(settings.organisation, _checked(number))
-        async with Session(settings) as session:
-            try:
-                shown = await session.timeline(case_id)
-            except NoSuchCase:
-                return case_id, None, None
-            rules = (await session.policy_of(case_id)).policy.conduct
-            assert rules is not None, "a file opens only under a policy with a conduct section"
-            return case_id, staff_file(shown, rules), shown
+        checked = _checked(number)
+        async with desk(Settings()) as office:
+            file, shown = await office.staff_file(checked) or (None, None)
+            return conduct_id(office.organisation, checked), file, shown
 
     case_id, file, shown = run(work(), as_json=as_json)
     if file is None or shown is None:

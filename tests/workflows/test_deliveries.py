@@ -436,3 +436,23 @@ def test_types_are_chosen_by_name_by_kind_or_altogether() -> None:
     assert len(repairs or ()) > 40
     with pytest.raises(Exception, match="there is no such type"):
         chosen(["repair.CrewArived"])
+
+
+async def test_cases_that_are_refused_for_good_never_hold_up_the_others(post: Post) -> None:
+    poison = {f"repair-{number}": "422" for number in range(6)}
+    await post.receiver.behave({**poison, "*": "200"})
+    async with post.worker():
+        id, _ = await post.subscribed()
+        for number in range(6):
+            await post.happened(f"repair-{number}", "A")
+        await until(lambda: _refused(post, id))
+        found = await post.found(id)
+        assert (found.resume_at, found.failing_since, found.waiting) == (None, None, 6)
+        await post.happened("repair-9", "A", "B")
+        async with asyncio.timeout(3):
+            await post.done(id, 2)
+
+
+async def _refused(post: Post, id: str) -> bool:
+    states = await post.states(id)
+    return len(states) == 6 and all(attempts >= 3 for *_, attempts in states)
