@@ -1,10 +1,16 @@
--- Approvals and satisfaction answers: as the commitments do, they live inside their case's row.
+-- What else lives inside its case's row, as the commitments do: approvals, satisfaction answers, and
+-- what later files make registers of. Written with the case, it is right at every moment.
 SET LOCAL ROLE standpipe_owner;
 SET LOCAL search_path TO standpipe;
 
 ALTER TABLE cases
     ADD COLUMN approvals jsonb NOT NULL DEFAULT '[]',
-    ADD COLUMN answers jsonb NOT NULL DEFAULT '[]';
+    ADD COLUMN answers jsonb NOT NULL DEFAULT '[]',
+    -- In small letters; a case may be open on several, and most name none.
+    ADD COLUMN premises text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN stops jsonb NOT NULL DEFAULT '[]',
+    ADD COLUMN part_payments jsonb NOT NULL DEFAULT '[]',
+    ADD COLUMN assessment jsonb; -- which other kinds of case do not have
 
 -- Write a case's row. A new column of `cases` needs this function alone: what a summary lacks,
 -- because the worker that wrote it is older than the column, is taken from the first object here.
@@ -19,7 +25,8 @@ BEGIN
     SELECT r.*
     FROM jsonb_populate_record(
         NULL::cases,
-        '{"approvals": [], "answers": []}' || p_summary || jsonb_build_object(
+        '{"approvals": [], "answers": [], "premises": [], "stops": [], "part_payments": []}'
+        || p_summary || jsonb_build_object(
             'organisation', p_organisation, 'case_id', p_case_id, 'version', p_version
         )
     ) r
@@ -40,7 +47,11 @@ BEGIN
         next_deadline_at = excluded.next_deadline_at,
         commitments = excluded.commitments,
         approvals = excluded.approvals,
-        answers = excluded.answers;
+        answers = excluded.answers,
+        premises = excluded.premises,
+        stops = excluded.stops,
+        part_payments = excluded.part_payments,
+        assessment = excluded.assessment;
 END
 $$;
 
@@ -218,12 +229,15 @@ CREATE VIEW approvals AS
 SELECT
     c.organisation, c.case_id, c.kind AS case_kind, c.district,
     jsonb_path_exists(c.approvals, '$[*] ? (@.state == "requested")') AS asks,
-    a.*
+    a.id, a.kind, a.rule, a.roles, a.facts, a.facts_hash, a.asked_by, a.asked_at, a.barred,
+    a.needed, a.silence, a.commitment, coalesce(a.signed, false) AS signed, a.state, a.given,
+    a.delegations, a.ended_at, a.due
 FROM cases c
 CROSS JOIN LATERAL jsonb_to_recordset(c.approvals) AS a(
     id text, kind text, rule text, roles text[], facts jsonb, facts_hash text, asked_by text,
-    asked_at timestamptz, barred text[], needed integer, silence text, commitment text, state text,
-    given jsonb, delegations jsonb, ended_at timestamptz, due timestamptz
+    asked_at timestamptz, barred text[], needed integer, silence text, commitment text,
+    signed boolean, state text, given jsonb, delegations jsonb, ended_at timestamptz,
+    due timestamptz
 )
 ORDER BY a.due, c.case_id, a.id;
 
@@ -248,8 +262,8 @@ CROSS JOIN LATERAL jsonb_to_recordset(c.answers) AS a(
 )
 WHERE c.answers <> '[]';
 
--- As before, but a staff file or register, which stays open for years, is work only while something
--- in it is owed or asked for.
+-- As before, but premises are no work: cases there are. A staff file or register, which stays open
+-- for years, and an assessment are work only while something in them is owed or asked for.
 DROP VIEW worklist;
 CREATE VIEW worklist AS
 SELECT c.*, w.waiting_since
@@ -260,8 +274,9 @@ CROSS JOIN LATERAL (
     WHERE m ->> 'state' = 'running' OR (m ->> 'state' = 'broken' AND m ->> 'ended_at' IS NULL)
 ) w
 WHERE NOT c.final AND c.closed_at IS NULL
+    AND c.kind <> 'premises'
     AND (
-        c.kind NOT IN ('conduct', 'satisfaction')
+        c.kind NOT IN ('conduct', 'satisfaction', 'assessment')
         OR w.waiting_since IS NOT NULL
         OR jsonb_path_exists(c.approvals, '$[*] ? (@.state == "requested")')
     )

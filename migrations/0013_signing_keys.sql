@@ -91,19 +91,3 @@ GRANT SELECT ON signature_nonces TO standpipe_auditor;
 -- Workers verify; who may enrol a key is for the gateway, or a maintainer, to say.
 GRANT EXECUTE ON FUNCTION enrol_key, lose_key TO standpipe_gateway;
 GRANT EXECUTE ON FUNCTION use_nonce TO standpipe_worker, standpipe_gateway;
-
--- As before, and whether a yes or no needs a signature; who asked earlier did not say.
-CREATE OR REPLACE VIEW approvals AS
-SELECT
-    c.organisation, c.case_id, c.kind AS case_kind, c.district,
-    jsonb_path_exists(c.approvals, '$[*] ? (@.state == "requested")') AS asks,
-    a.id, a.kind, a.rule, a.roles, a.facts, a.facts_hash, a.asked_by, a.asked_at, a.barred,
-    a.needed, a.silence, a.commitment, a.state, a.given, a.delegations, a.ended_at, a.due,
-    coalesce(a.signed, false) AS signed
-FROM cases c
-CROSS JOIN LATERAL jsonb_to_recordset(c.approvals) AS a(
-    id text, kind text, rule text, roles text[], facts jsonb, facts_hash text, asked_by text,
-    asked_at timestamptz, barred text[], needed integer, silence text, commitment text, state text,
-    given jsonb, delegations jsonb, ended_at timestamptz, due timestamptz, signed boolean
-)
-ORDER BY a.due, c.case_id, a.id;
