@@ -94,7 +94,10 @@ class SigningKeys:
             yield "The signature's key is not enrolled to who decides: see `standpipe key`."
             return
         if known.lost_at is not None:
-            yield "The signature's key was reported lost: have it decided and signed anew."
+            yield (
+                "The signature's key was reported lost: withdraw the approval (WithdrawApproval),"
+                " and have it decided and signed anew."
+            )
         if check.fresh and statement.expires_at >= known.valid_until:
             yield "The signature's key is too old (WAT-F25b): create and enrol a new one."
         if not verified(check):

@@ -239,7 +239,7 @@ DECIDERS: Mapping[type[Command], Callable[[ArrearsState, Any, By], Results]] = {
     HandOverCase: casework.hand_over,
     DecideApproval: authority.decide_approval,
     DelegateApproval: approvals.delegate_approval,
-    WithdrawApproval: approvals.withdraw_approval,
+    WithdrawApproval: authority.withdraw_approval,
     DeadlinePassed: passed,
     RecordAnswer: casework.record_answer,
 }

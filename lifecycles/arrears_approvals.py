@@ -4,17 +4,19 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from lifecycles import approvals
-from lifecycles.approvals import among
+from lifecycles.approvals import among, same
 from lifecycles.arrears_evolve import AnyEvent, Events, Results, evolve
 from lifecycles.arrears_money import balance, owes
 from lifecycles.arrears_stages import CUTOFF, WRITE_OFF, approval_needed
-from lifecycles.casework import fold, owner_of
+from lifecycles.casework import fold, not_before, owner_of
 from lifecycles.decisions import By, No
 from schemas.approvals import (
     Approval,
     ApprovalGranted,
+    ApprovalWithdrawn,
     DecideApproval,
     Facts,
+    WithdrawApproval,
 )
 from schemas.arrears import (
     ArrearsState,
@@ -155,6 +157,18 @@ def decide_approval(state: ArrearsState, c: DecideApproval, by: By) -> Results:
     yield from _verdict(state, approvals.decide_approval(state, c, by), by)
 
 
+def withdraw_approval(state: ArrearsState, c: WithdrawApproval, by: By) -> Results:
+    """Until the valve is closed, what was approved can be withdrawn, too: to be signed anew."""
+    asked = approvals.find(state, c.approval)
+    if asked is None or asked.state != "approved" or asked.id != state.approval:
+        yield from approvals.withdraw_approval(state, c, by)
+        return
+    if not same(asked.asked_by, by.actor.subject):
+        yield No("Only who asked for it can withdraw it.")
+    yield from not_before(asked.ended_at, by, "it was approved")
+    yield ApprovalWithdrawn(at=by.at, approval=asked.id, reason=c.reason)
+
+
 def silence(state: ArrearsState, by: By) -> Results:
     """What it means that nobody decided in time (ADM-7)."""
     yield from _verdict(state, approvals.silent(state, by), by)
@@ -188,8 +202,9 @@ def _lost(before: ArrearsState, state: ArrearsState) -> Code | None:
     if state.authorised_by is not None:
         if state.holds:
             return "hold_placed"
-        if state.approval and not standing(state):
-            return "facts_changed"
+        asked = approvals.find(state, state.approval) if state.approval else None
+        if asked and not standing(state):
+            return "withdrawn" if asked.state == "withdrawn" else "facts_changed"
         return None
     if state.settled_at or state.ends_as:
         return None

@@ -12,7 +12,9 @@ from tests.lifecycles.arrears_cases import (
     ADMIN,
     BOSS,
     HEAD,
+    HOUR,
     LARGE,
+    MINUTE,
     READER,
     VISIT,
     Debt,
@@ -25,6 +27,7 @@ from tests.lifecycles.arrears_cases import (
     hold,
     instalments,
     noticed,
+    permitted,
     stopped,
     visited,
     written_off,
@@ -191,6 +194,30 @@ def test_who_asked_may_withdraw_it() -> None:
     debt = awaiting()
     debt.do("WithdrawApproval", 9.1, approval="cutoff-1", reason="not-needed")
     assert debt.stage == Stage.ELIGIBLE
+
+
+def test_what_was_approved_may_be_withdrawn_until_the_valve_is_closed_and_asked_for_anew() -> None:
+    """A key that was reported lost carries no cut: then there is a way to have it signed anew."""
+    debt = permitted(approved())
+    other = Actor(subject="clerk-9", role="clerk", proof="token")
+    words: dict[str, Any] = {"approval": "cutoff-1", "reason": "key-lost"}
+    at = VISIT + HOUR + MINUTE
+    assert "Only who asked" in " ".join(debt.refusal("WithdrawApproval", at, actor=other, **words))
+    caused = debt.do("WithdrawApproval", at, **words)
+    assert {"ApprovalWithdrawn", "AuthorisationLapsed", "VisitCancelled", "PermitRevoked"} <= {
+        *caused
+    }
+    assert (debt.stage, debt.state.approval) == (Stage.ELIGIBLE, None)
+    assert debt.do("WithdrawApproval", at + MINUTE, **words) == []
+    debt.do("RequestCutoff", at + MINUTE, reason="unpaid")
+    assert debt.state.approvals[-1].id == "cutoff-2"
+
+
+def test_what_was_approved_and_carried_out_is_not_withdrawn() -> None:
+    debt = permitted(approved())
+    debt.close(VISIT + HOUR + MINUTE)
+    why = debt.refusal("WithdrawApproval", 12, approval="cutoff-1", reason="mistake")
+    assert "It is approved already." in why
 
 
 def test_whose_round_the_account_is_on_authorises_and_approves_nothing() -> None:
