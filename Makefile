@@ -21,7 +21,7 @@ serve: $(READY) ## run the servers and a worker, data in .standpipe/, until Ctrl
 	@$(BIN)/standpipe up
 
 test: $(READY) ## run the tests on real servers; TESTS=tests/lifecycles for a part of them
-	@$(BIN)/pytest -q -n 2 --dist loadfile $(TESTS)
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(READY) ## check style, purity of the rules, and types
 	@$(BIN)/ruff check --quiet .

@@ -44,7 +44,8 @@ app = typer.Typer(
 
     Exit codes: 0 done; 1 refused, failed, or differences found; 2 wrong input; 3 nothing runs here,
     or it does not answer. Results go to standard output, all else to standard error; `--json` gives
-    results as JSON. Settings come from STANDPIPE_* and TEMPORAL_* environment variables.""",
+    results as JSON. Settings come from STANDPIPE_* and TEMPORAL_* environment variables; with
+    STANDPIPE_GATEWAY_URL and a token, the same words work through a gateway elsewhere.""",
 )
 app.command()(servers.up)
 app.command()(demonstration.demo)

@@ -238,7 +238,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--only",
         help=(
-            "one part: repair, complaint, arrears, billing, http, cpu, servers, appends or rehearsal"
+            "one part: repair, complaint, arrears, billing, http, cpu, servers, appends or"
+            " rehearsal"
         ),
     )
     given = parser.parse_args()

@@ -8,6 +8,7 @@ process which dies counts as gone.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import fcntl
 import os
 import shutil
@@ -34,6 +35,21 @@ pytest.register_assert_rewrite("tests.workflows.desk")
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci")
+
+
+SLOW = ("workflows", "gateway/http", "replay", "gateway", "activities", ".")
+"""Folders of tests, those first that keep the servers busy; pure rules fill the gaps in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: else one process is left with them when the others have nothing to do."""
+    root = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.relative_to(root).as_posix()
+        return SLOW.index(folder) if folder in SLOW else len(SLOW)
+
+    items.sort(key=place)
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
         yield running
         fcntl.flock(users, fcntl.LOCK_UN)
         if starter is not None and stack is not None:
+            faulthandler.cancel_dump_traceback_later()  # the others' last tests may take long
             with _alone(start.fileno()), _alone(users.fileno()):
                 starter.run(stack.__aexit__(None, None, None))
                 starter.close()

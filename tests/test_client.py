@@ -244,31 +244,31 @@ async def test_the_log_is_read_in_pages(url: str, monkeypatch: pytest.MonkeyPatc
 async def test_the_log_is_followed_through_a_restart_without_a_gap_or_a_double(
     office: Office,
 ) -> None:
-    told: list[CloudEvent] = []
+    got: list[CloudEvent] = []
     session = office.session
 
     async def follow(gateway: Standpipe) -> None:
         async with aclosing(gateway.follow()) as events:
             async for event in events:
-                told.append(event)  # noqa: PERF401 - it has no end
+                got.append(event)  # noqa: PERF401 - it has no end
 
     async with listening(office.app, "127.0.0.1", 0) as url, by(url, "clerk") as clerk:
         gateway = by(url, "auditor")
         following = asyncio.create_task(follow(gateway))
         await clerk.open_repair(REPORT, customer=LI_NA)
-        await until(lambda: len(told) > 1)
-    missed = (await office.reported(), len(told))
+        await until(lambda: len(got) > 1)
+    missed = (await office.reported(), len(got))
     again = build_app(session, Badges(session.organisation))
     async with listening(again, "127.0.0.1", int(url.rpartition(":")[2])):
         head = await session.log.head(session.organisation)
-        await until(lambda: told[-1].position >= head)
-        assert missed[0] in {event.subject for event in told[missed[1] :]}
+        await until(lambda: got[-1].position >= head)
+        assert missed[0] in {event.subject for event in got[missed[1] :]}
         late = await office.reported()
-        await until(lambda: told[-1].subject == late)
+        await until(lambda: got[-1].subject == late)
         following.cancel()
         await asyncio.wait([following])
     await gateway.__aexit__(None, None, None)
-    assert [event.position for event in told] == list(range(1, told[-1].position + 1))
+    assert [event.position for event in got] == list(range(1, got[-1].position + 1))
 
 
 # Bad days
@@ -386,6 +386,71 @@ async def test_a_newer_gateway_may_say_more() -> None:
     assert (
         await put(Moody(httpx.Response(201, json={"party_id": "party-1", "new": 1}))) == "party-1"
     )
+
+
+class Torn(httpx.AsyncByteStream):
+    """A stream that tells of some events, and then breaks off in the middle of one."""
+
+    def __init__(self, *positions: int) -> None:
+        self.positions = positions
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for position in self.positions:
+            yield b"id: %d\ndata: %b\n\n" % (position, json.dumps(told(position)).encode())
+        yield b"id: 99\ndata: {"
+        raise httpx.ReadError("cut off")
+
+
+def told(position: int) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": str(uuid4()),
+        "source": "urn:standpipe:town",
+        "type": "standpipe.repair.CrewArrived",
+        "subject": "repair-1",
+        "time": "2026-05-01T00:00:00Z",
+        "position": position,
+        "schemaversion": 1,
+        "data": {},
+    }
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_follower_comes_back_after_the_last_event_it_has() -> None:
+    moody = Moody(
+        httpx.Response(200, stream=Torn(5, 6)),
+        httpx.ConnectError("refused"),
+        no(503, "unavailable"),
+        httpx.Response(200, stream=Torn(6, 7)),  # it tells one again
+        httpx.Response(200, stream=Torn()),
+        httpx.Response(200, stream=Torn(8)),
+        no(403, "forbidden"),
+    )
+    http = httpx.AsyncClient(transport=httpx.MockTransport(moody))
+    async with http, Standpipe("http://gw.test", "t", http=http) as gateway:
+        events = gateway.follow(4, types=["repair.*"])
+        found = [(await anext(events)).position for _ in range(4)]
+        with pytest.raises(Problem, match="403"):
+            await anext(events)
+    assert found == [5, 6, 7, 8]
+    last = [request.headers["last-event-id"] for request in moody.asked]
+    assert last == ["4", "6", "6", "6", "7", "7", "8"]
+    assert {request.url.params["type"] for request in moody.asked} == {"repair.*"}
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_follower_that_cannot_come_back_says_so_in_the_end() -> None:
+    moody = Moody(
+        httpx.Response(200, stream=Torn(1)), *(httpx.ConnectError("no") for _ in range(1000))
+    )
+    http = httpx.AsyncClient(transport=httpx.MockTransport(moody))
+    async with http, Standpipe("http://gw.test", "t", http=http, patience=0.05) as gateway:
+        events = gateway.follow()
+        assert (await anext(events)).position == 1
+        await asyncio.sleep(0.1)  # silence uses up no patience
+        with pytest.raises(Unreachable):
+            await anext(events)
+    assert len(moody.asked) > 3
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])

@@ -197,6 +197,12 @@ async def test_a_refusal_from_elsewhere_reads_as_one_here(
         here, there = await terminal.here(*words), await terminal.there(*words)
         assert (there.exit_code, there.stderr) == (here.exit_code, here.stderr), words
         assert there.exit_code in (1, 2)
+    take = ("command", case, "TakeCase", "--id", "once", "--json")
+    assert (await terminal.there(*take)).exit_code == 0
+    other = ("command", case, "TriageRepair", "--category", "no-gas", "--severity", "common")
+    used = await terminal.refused(*other, "--id", "once")
+    assert used["error"] == "refused"
+    assert "used for another command" in used["message"]
     forbidden = await terminal.refused("refusals", by="crew")
     assert forbidden["error"] == "failed"
     assert "Only the role" in forbidden["reasons"][0]

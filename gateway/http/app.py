@@ -126,6 +126,7 @@ def routed(more: Sequence[APIRouter] = ()) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     session: Session = app.state.session
+    _made_ready(app)
     forgetting = asyncio.create_task(forget(session.pool))
     try:
         yield
@@ -133,6 +134,13 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
         forgetting.cancel()
         with suppress(asyncio.CancelledError):
             await forgetting
+
+
+def _made_ready(app: FastAPI) -> None:
+    """The framework makes routes ready as a request first comes by (0.4 s in all): do it before."""
+    nowhere: Scope = {"type": "http", "method": "GET", "path": "/-", "root_path": "", "headers": []}
+    for route in app.routes:
+        route.matches(dict(nowhere))
 
 
 async def _answer(request: Request, error: Exception) -> Response:

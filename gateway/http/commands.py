@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
 
 from gateway import commands
 from gateway.commands import Invalid, kind_of
@@ -37,6 +40,17 @@ EXAMPLES: Mapping[str, Json] = {
     "ServeNotice": {"how": "door", "proof": "photo:4712"},
     "ScreenComplaint": {"category": "attitude", "gravity": "light"},
 }
+
+
+class CommandRoute(APIRoute):
+    """One of many routes of one form: whether it is this one is seen without its pattern."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # The last part is the command's name, here and in the path that was asked for.
+        if not scope["path"].endswith(self.path[self.path.rindex("/") :]):
+            return Match.NONE, {}
+        return super().matches(scope)
+
 
 router = APIRouter(tags=["commands"])
 
@@ -101,6 +115,7 @@ def _add(name: str, model: type[Command], kinds: tuple[str, ...]) -> None:
         f"/cases/{{case_id}}/commands/{name}",
         send,
         methods=["POST"],
+        route_class_override=CommandRoute,
         name=name,
         summary=_words(name),
         description=f"{about}\n\nSent to: {', '.join(kinds)}.",

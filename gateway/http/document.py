@@ -33,22 +33,24 @@ WORDS = ("CaseId", "PartyId", "Subject", "Code", "Reference", "CommandId")
 HEAD = """\
 # HTTP API
 
-Made by `make api-docs` from the OpenAPI document, which a gateway serves at `/openapi.json` and from which a
-client can be generated. Do not edit this page.
+Made by `make api-docs` from the OpenAPI document, which a gateway serves at `/openapi.json` and
+from which a client can be generated. Do not edit this page.
 
 {description}
-**Everywhere:** `case_id` is a case's name; `as_role` chooses in which of your roles you act, else it is the first
-that may; a list's `limit` and `after` page through it; `occurred_at` in a body is when it happened, where that was
-earlier than now. Fields marked \\* must be given. Anything may also end in `unauthorized`, `forbidden`, `invalid`,
-`too-many-requests`, `fault` or `unavailable`; what is sent with a key also in `malformed`, `key-missing`,
-`key-reused`, `in-progress`, `too-large` or `unsupported-media-type`.
+**Everywhere:** `case_id` is a case's name; `as_role` chooses in which of your roles you act, else
+it is the first that may; a list's `limit` and `after` page through it; `occurred_at` in a body is
+when it happened, where that was earlier than now. Fields marked \\* must be given. Anything may
+also end in `unauthorized`, `forbidden`, `invalid`, `too-many-requests`, `fault` or `unavailable`;
+what is sent with a key also in `malformed`, `key-missing`, `key-reused`, `in-progress`, `too-large`
+or `unsupported-media-type`.
 
 **Words:**
 """
 COMMANDS = """\
-Each is `POST /v1/cases/{case_id}/commands/{Name}` with its fields as the body, which may be left out where none must
-be given. It answers 200 with a [CommandOutcome](#commandoutcome), and ends in `no-such-case`, `no-such-command`,
-`refused` or `conflict` otherwise. The kinds of case that take it stand in brackets.
+Each is `POST /v1/cases/{case_id}/commands/{Name}` with its fields as the body, which may be left
+out where none must be given. It answers 200 with a [CommandOutcome](#commandoutcome), and ends in
+`no-such-case`, `no-such-command`, `refused` or `conflict` otherwise. The kinds of case that take it
+stand in brackets.
 """
 
 

@@ -117,7 +117,7 @@ LastEventId = Annotated[
 router = APIRouter(tags=["events"])
 
 
-def feed_of(request: Request) -> Feed:
+async def feed_of(request: Request) -> Feed:
     """Whoever follows this gateway's log."""
     return request.app.state.feed
 

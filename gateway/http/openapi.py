@@ -32,6 +32,9 @@ refused command (409) names the commands that are `possible` now.
 **Money** is whole smallest units (fen) with a currency. **Names** of cases and parties are opaque:
 personal data is at `/v1/parties` alone, and goes nowhere else.
 
+**Codes** such as categories and departments are the organisation's own: the policy that new cases
+pin (`/v1/policies`, `new_cases`) lists them. Where it lists none, a code is yours to choose.
+
 **Who sees which cases:** {seen}. Everybody sees their own staff file and assessment.
 
 **Pages.** A list's `next` is the `after` of its next page; null at the end.

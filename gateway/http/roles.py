@@ -1,9 +1,9 @@
 """Which roles may use an operation, as the API's description tells it: from the same tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gateway.http.commands import sendable
-from gateway.permissions import COMMANDS, DOES, SEES, Roles, resource_of
+from gateway.permissions import COMMANDS, DOES, ROLES, SEES, Roles, resource_of
 
 OPENING: Mapping[str, str] = {
     "ReportRepair": "repair",
@@ -84,7 +84,8 @@ def said(operation: str) -> str:
         return "Roles: those that see cases of that kind."
     by_kind = roles_by_kind(operation)
     if by_kind is not None and len(set(by_kind.values())) > 1:
-        return "Roles: " + "; ".join(f"{', '.join(r)} ({kind})" for kind, r in by_kind.items()) + "."
+        each = (f"{', '.join(roles)} ({kind})" for kind, roles in by_kind.items())
+        return f"Roles: {'; '.join(each)}."
     named = ", ".join(roles_of(operation))
     more = OWN.get(operation)
     return f"Roles: {named}{f', {more}' if more else ''}." if named else ""
@@ -94,3 +95,22 @@ def who_sees_cases() -> str:
     """Which roles see which cases, as sentences."""
     named = (f"{kind}: {', '.join(SEES[resource_of(kind)])}" for kind in COMMANDS)
     return "; ".join(named)
+
+
+def role_table() -> str:
+    """Each role's rights at a glance, in Markdown: how many commands it may send, what else."""
+    lines = [f"| | {' | '.join(role.replace('_', ' ') for role in ROLES)} |"]
+    lines.append(f"| --- |{' :-: |' * len(ROLES)}")
+    for kind, commands in COMMANDS.items():
+        if kind != "premises":  # other cases alone speak to it
+            counts = [sum(role in roles for roles in commands.values()) for role in ROLES]
+            lines.append(_row(f"commands to {kind} cases", (str(n or "") for n in counts)))
+    for verb, table in (("see", SEES), ("", DOES)):
+        for what, roles in table.items():
+            marks = ("x" if role in roles else "" for role in ROLES)
+            lines.append(_row(f"{verb} {what.replace('_', ' ')}".strip(), marks))
+    return "\n".join(lines)
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"

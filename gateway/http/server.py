@@ -1,6 +1,7 @@
 """The API on a socket, for as long as whoever runs it wants."""
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import AsyncGenerator, Generator
@@ -47,6 +48,8 @@ async def gateway(settings: Settings, host: str, port: int) -> AsyncGenerator[st
         await session.check_schema()
         app = build_app(session, access_of(settings, tokens, session))
         async with listening(app, host, port) as address:
+            gc.collect()
+            gc.freeze()  # all that stays: else the collector walks through it again and again
             yield address
 
 

@@ -9,12 +9,13 @@ from gateway.session import Session
 from schemas.base import CaseId, Code, PartyId, Role, Subject, Value
 
 
-def session_of(request: Request) -> Session:
+# Coroutines, though they wait for nothing: the framework would run a function in a thread.
+async def session_of(request: Request) -> Session:
     """The session that the application was built on."""
     return request.app.state.session
 
 
-def policy_of(request: Request) -> str:
+async def policy_of(request: Request) -> str:
     """The canonical JSON of the policy that new cases pin: as it was when the gateway started."""
     return request.app.state.policy
 

@@ -25,7 +25,7 @@ from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 from typer.core import TyperGroup
 
-from activities.cases import Conflict
+from activities.cases import USED, Conflict
 from activities.database import DatabaseUnavailable
 from activities.migrations import MigrationError
 from activities.signing_keys import KeyRefused
@@ -196,7 +196,9 @@ def _of_gateway(problem: Problem) -> Failure:
     reasons = problem.reasons or (problem.detail or f"{problem.title} ({problem.status}).",)
     if problem.kind in ("refused", "conflict"):
         return Failure(Exit.FAILED, "", reasons, refused=True)
-    if problem.kind in ("invalid", "key-missing", "key-reused"):
+    if problem.kind == "key-reused":
+        return Failure(Exit.FAILED, USED, refused=True)
+    if problem.kind in ("invalid", "key-missing"):
         return WrongInput("", reasons)
     if problem.kind == "unauthorized":
         again = "Get a new one for STANDPIPE_GATEWAY_TOKEN or STANDPIPE_GATEWAY_TOKEN_FILE."

@@ -8,7 +8,6 @@ from typing import Any
 from zlib import crc32
 
 import schemathesis
-from hypothesis import HealthCheck
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
