@@ -8,9 +8,13 @@ from schemas.envelope import Json
 YES = "yes|no"
 _FORMS = {
     "^(repair": "CASE",
+    "^arrears-": "CASE",
     "^party-": "PARTY",
     "^complaint-": "FINDING",
+    "^[0-9a-f]{32}": "NONCE",
     "^[0-9a-f]": "HASH",
+    "^[A-Za-z0-9_-]{42}": "KEY",
+    "^[A-Za-z0-9_-]{86}": "SIGNATURE",
     "^[A-Z]{3}$": "CURRENCY",
     "^[0-9]{4}-": "PERIOD",
     "^[a-z0-9][a-z0-9_.-]": "WORD",
@@ -26,6 +30,9 @@ _HELP = {
     "CASE": "a case, such as repair-1f2e3d",
     "FINDING": "a finding, such as complaint-1f2e3d/s-1041",
     "HASH": "the hash of the facts, as `standpipe approvals --json` tells it",
+    "KEY": "a public key, as `standpipe key create` prints it",
+    "NONCE": "16 random bytes in hex, never used before",
+    "SIGNATURE": "the signature: `standpipe approve` and `reject` make it",
     "PARTY": "a party, such as party-1f2e3d",
     "WORD": "a word from a code list, such as no_answer: small letters, digits and _.-",
     "WHO": "a staff number, crew or unit, such as crew-7: letters, digits and ._:-",
