@@ -57,7 +57,7 @@ class Ground:
             organisation=ORGANISATION,
             task_queue=task_queue,
             workflows=workflows or None,
-            more_activities=more,
+            more_activities=[*more, cases.Appends(self.log).append],
         )
 
 
