@@ -33,7 +33,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "POLICY_DIR": "/etc/standpipe",
         "POLICY": "water",
         "MAX_CACHED_WORKFLOWS": "20000",
-        "SIGNING_KEY_FILE": "/home/li/signing-key",
+        "SIGNING_KEY_FILE": "keys/head.pem",
         "HTTP_HOST": "0.0.0.0",
         "HTTP_PORT": "9090",
         "OIDC_ISSUER": "https://login.town.example/realms/town",
