@@ -1,11 +1,22 @@
-"""Where a page of a list ended, as text to go on after."""
+"""A page of a list, and where it ended, as text to go on after."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway.commands import Invalid
 
+Row = TypeVar("Row")
+
 WRONG = "--after: give the `next` of an earlier answer"
+
+
+def paged(
+    rows: Sequence[Row], limit: int, place_of: Callable[[Row], object]
+) -> tuple[tuple[Row, ...], str | None]:
+    """The page of rows that were asked for with one more, and what to go on after, if any."""
+    page = tuple(rows[:limit])
+    return page, str(place_of(page[-1])) if len(rows) > limit else None
 
 
 class Place(NamedTuple):

@@ -22,7 +22,7 @@ from gateway.http.serving import (
     shown,
 )
 from gateway.inbox import Waiting, inbox
-from gateway.paging import Place, place
+from gateway.paging import Place, paged, place
 from gateway.permissions import kinds_seen
 from schemas.approvals import DecideApproval
 from schemas.base import Role, Value
@@ -77,10 +77,7 @@ async def list_approvals(
         after=place(after),
         limit=limit + 1,
     )
-    page = tuple(rows[:limit])
-    following = None
-    if len(rows) > limit:
-        following = str(Place(page[-1].due, page[-1].case_id, page[-1].id))
+    page, following = paged(rows, limit, lambda row: Place(row.due, row.case_id, row.id))
     return shown(ApprovalPage(approvals=page, next=following))
 
 

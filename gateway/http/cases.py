@@ -14,6 +14,7 @@ from gateway.http.idempotency import Done, Once
 from gateway.http.problems import Failed
 from gateway.http.serving import WRITES, AsRole, CasePath, Limit, Serving, ends_in, shown
 from gateway.listing import case_filter
+from gateway.paging import paged
 from gateway.permissions import kinds_seen, resource_of
 from gateway.permit import Asking
 from gateway.permit import ask as ask_permit
@@ -85,8 +86,8 @@ async def list_cases(
         after=after or "",
         limit=limit + 1,
     )
-    following = rows[limit - 1].case_id if len(rows) > limit else None
-    return shown(CasePage(cases=tuple(rows[:limit]), next=following))
+    page, following = paged(rows, limit, lambda row: row.case_id)
+    return shown(CasePage(cases=page, next=following))
 
 
 @router.get(

@@ -12,7 +12,7 @@ from activities.migrations import MigrationError
 from gateway.http.access import Caller, Principal, may_see
 from gateway.http.problems import FOLDER, KINDS, Failed
 from gateway.http.serving import After, Limit, OfCase, Serving, ends_in, shown
-from gateway.paging import message, number
+from gateway.paging import message, number, paged
 from gateway.policies import PolicyError, load
 from gateway.session import Session, policy_folder
 from schemas.base import Value
@@ -111,8 +111,7 @@ async def list_messages(
     rows = await session.log.outbox(
         session.organisation, stream=case, after=message(after), limit=limit + 1
     )
-    page = tuple(rows[:limit])
-    following = f"{page[-1].position}/{page[-1].ordinal}" if len(rows) > limit else None
+    page, following = paged(rows, limit, lambda row: f"{row.position}/{row.ordinal}")
     return shown(OutboxPage(messages=page, next=following))
 
 
@@ -137,8 +136,7 @@ async def list_refusals(
     rows = await session.log.refusals(
         session.organisation, stream=case, after=since, limit=limit + 1
     )
-    page = tuple(rows[:limit])
-    following = str(page[-1].number) if len(rows) > limit else None
+    page, following = paged(rows, limit, lambda row: row.number)
     return shown(RefusalPage(refusals=page, next=following))
 
 

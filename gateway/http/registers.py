@@ -17,7 +17,7 @@ from gateway.http.serving import (
     ends_in,
     shown,
 )
-from gateway.paging import Place, numbered, pair
+from gateway.paging import Place, numbered, paged, pair
 from gateway.satisfaction import Satisfaction
 from gateway.staff_file import StaffFile, find_staff_file
 from lifecycles.policies import pinned
@@ -76,8 +76,7 @@ async def list_assessments(
     rows = await session.log.assessments(
         session.organisation, half_year=half_year, after=pair(after), limit=limit + 1
     )
-    page = tuple(rows[:limit])
-    following = f"{page[-1].half_year}/{page[-1].case_id}" if len(rows) > limit else None
+    page, following = paged(rows, limit, lambda row: f"{row.half_year}/{row.case_id}")
     return shown(AssessmentPage(assessments=page, next=following))
 
 
@@ -144,10 +143,7 @@ async def list_stops(
         after=numbered(after),
         limit=limit + 1,
     )
-    page = tuple(rows[:limit])
-    following = None
-    if len(rows) > limit:
-        following = str(Place(page[-1].since, page[-1].case_id, str(page[-1].number)))
+    page, following = paged(rows, limit, lambda row: Place(row.since, row.case_id, str(row.number)))
     return shown(StopPage(stops=page, next=following))
 
 
@@ -171,8 +167,7 @@ async def list_part_payments(
     rows = await session.log.part_payments(
         session.organisation, case_id=case, after=numbered(after), limit=limit + 1
     )
-    page = tuple(rows[:limit])
-    following = None
-    if len(rows) > limit:
-        following = str(Place(page[-1].paid_at, page[-1].case_id, str(page[-1].number)))
+    page, following = paged(
+        rows, limit, lambda row: Place(row.paid_at, row.case_id, str(row.number))
+    )
     return shown(PartPaymentPage(part_payments=page, next=following))

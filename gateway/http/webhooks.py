@@ -15,6 +15,7 @@ from gateway.http.access import Caller, may_do, may_see
 from gateway.http.idempotency import Done, Once
 from gateway.http.problems import Failed
 from gateway.http.serving import READS, WRITES, After, Limit, OfCase, Serving, ends_in, shown
+from gateway.paging import paged
 from schemas.base import CaseId, Value
 from schemas.webhooks import (
     Carried,
@@ -237,9 +238,10 @@ async def list_deliveries(
         after=_place(after),
         limit=limit + 1,
     )
-    page = tuple(rows[:limit])
-    last = f"{page[-1].position}/{page[-1].ordinal}/{page[-1].subscription}" if page else None
-    return shown(DeliveryPage(deliveries=page, next=last if len(rows) > limit else None))
+    page, following = paged(
+        rows, limit, lambda row: f"{row.position}/{row.ordinal}/{row.subscription}"
+    )
+    return shown(DeliveryPage(deliveries=page, next=following))
 
 
 @router.post(
