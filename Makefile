@@ -14,10 +14,10 @@ PIP := $(BIN)/pip --disable-pip-version-check
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## watch repair cases live and die on real servers
+demo: $(READY) ## watch cases live and die on real servers
 	@$(BIN)/standpipe demo
 
-serve: $(READY) ## run the servers and a worker, data in .standpipe/, until Ctrl-C
+serve: $(READY) ## run the servers, a worker and the HTTP API, data in .standpipe/, until Ctrl-C
 	@$(BIN)/standpipe up
 
 test: $(READY) ## run the tests on real servers; TESTS=tests/lifecycles for a part of them

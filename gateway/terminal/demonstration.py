@@ -76,7 +76,7 @@ def _what_to_try(result: Json) -> list[Text]:
             " server, every event in a real PostgreSQL; names, phones and addresses nowhere but"
             " in the vault, encrypted. Now yours:"
         ),
-        OneLine(f"  {serve:<30} # both servers and a worker, until Ctrl-C; then elsewhere:"),
+        OneLine(f"  {serve:<30} # servers, worker and HTTP API, until Ctrl-C; then elsewhere:"),
         OneLine(f"  {me} {FIRST_REPORT}"),
         OneLine(f"  {me} case list"),
         OneLine(f"  {me} command CASE           # what can be asked of it now; then ask it"),
