@@ -378,6 +378,7 @@ class Desk:
                 organisation=ORGANISATION,
                 stream=case_id,
                 expected_version=version,
+                policy=self.policy if version == 0 else None,
                 decisions=tuple(step.decision() for step in made.steps),
                 summary=lifecycle.summary(made.state),
             )

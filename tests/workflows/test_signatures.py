@@ -183,13 +183,13 @@ async def test_a_permit_does_not_rest_on_what_its_caller_says_of_the_log(water: 
     desk = water
     case_id = await desk.authorised()
     premises = (await desk.known(case_id))["premises"]
-    # Without a worker's message: opened in the log, and the arrears case has not heard of it.
-    repair = await desk.opened(premises=premises, category="no-water")
-    there = await desk.log.open_on(ORGANISATION, [premises])
-    assert there == [repair]
+    # In the log, but without a workflow that could tell: the arrears case never hears of it.
+    repair = desk.name()
+    await desk.append(repair, desk.report(premises=premises, category="no-water"))
+    assert await desk.log.open_on(ORGANISATION, [premises]) == [repair]
     with pytest.raises(Rejected) as no:
         await desk.ask_permit(case_id, premises_open=[])
-    assert any(repair in r or "hold" in r for r in no.value.reasons)
+    assert no.value.reasons == (f"Wait until these cases on the premises end: {repair}.",)
     assert "PermitIssued" not in await desk.types(case_id)
 
 
