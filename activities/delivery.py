@@ -7,11 +7,11 @@ crash between the two repeats it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -94,7 +94,7 @@ class Deliveries:
         try:
             return await stretch.serve()
         finally:
-            await stretch.end()
+            await _undisturbed(stretch.end())
 
 
 class _Stretch:
@@ -246,3 +246,16 @@ class _Stretch:
                 carried.wait,
                 None if carried.said is None else carried.said.model_dump_json(),
             )
+
+
+async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
+    """Work that is done to its end however often its caller is cancelled, who hears of it then."""
+    task, cancelled = asyncio.create_task(work), None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

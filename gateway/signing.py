@@ -27,9 +27,11 @@ class KeyFileError(Exception):
 def create_key(path: Path, passphrase: str | None) -> PublicKey:
     """Write a new private key that only its owner can read; returns the public one.
 
+    The public one never begins with a hyphen, as one in 64 would: people give it to commands.
     Raises `KeyFileError`, also where the file exists: a key is never overwritten.
     """
-    key = Ed25519PrivateKey.generate()
+    while public_key(key := Ed25519PrivateKey.generate()).startswith("-"):
+        pass
     sealed = (
         serialization.BestAvailableEncryption(passphrase.encode())
         if passphrase

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.signing import create_key
 from tests.test_cli import cli, nowhere, read, run, servers_alone
 from tests.test_cutoff_cli import Debt, ago, debt
 
@@ -43,6 +44,12 @@ def test_a_key_is_for_its_owner_alone_and_never_overwritten(nowhere: Path) -> No
     assert again.exit_code == 2
     assert "there already" in again.stderr
     assert file.read_bytes() == before
+
+
+def test_no_key_looks_like_an_option_of_the_command_line(tmp_path: Path) -> None:
+    made = {create_key(tmp_path / f"{number}.pem", None) for number in range(500)}
+    assert len(made) == 500
+    assert not [key for key in made if key.startswith("-")]
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -2,27 +2,27 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 from temporalio.client import Client, WorkflowHandle
-from temporalio.testing import TimeSkipper, TimeSkippingConfig
+from temporalio.testing import ActivityEnvironment, TimeSkipper, TimeSkippingConfig
 
 from activities.database import open_pool
-from activities.delivery import LANES, Deliveries, Patience
+from activities.delivery import LANES, Carrier, Deliveries, Patience
 from activities.event_log import EventLog
 from activities.posting import ForbiddenTarget, Poster, check_target, is_public
 from activities.subscriptions import Subscriptions
 from activities.vault import rewrap
 from gateway.carriers import OurRoads
 from gateway.webhooks import chosen, event_types, patterns
-from schemas.webhooks import Delivering, Subscription
+from schemas.webhooks import Delivering, DeliveryStretch, Subscription
 from settings import Settings
 from tests.activities.appends import ORGANISATION, decision, event, request
 from tests.conftest import Database
@@ -320,6 +320,37 @@ async def test_a_worker_that_stops_loses_nothing_and_another_goes_on(post: Post)
     answered = [position for position, _ in post.receiver.seen()]
     assert set(answered) == set(range(1, 41))
     assert len(answered) <= 40 + LANES
+
+
+async def test_a_worker_that_is_hurried_while_it_stops_hangs_up_all_the_same(post: Post) -> None:
+    await post.receiver.behave({"*": "hang"})
+    id, _ = await post.subscribed()
+    await post.happened("repair-1", "A")
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    class Roads(OurRoads):
+        @asynccontextmanager
+        async def road(
+            self, organisation: str, subscription: str, url: str | None
+        ) -> AsyncGenerator[Carrier]:
+            async with super().road(organisation, subscription, url) as carrier:
+                begun.set()
+                yield carrier
+            ended.set()
+
+    deliveries = Deliveries(post.pool, ORGANISATION, Roads(post.pool, post.settings), HASTY)
+    of = DeliveryStretch(organisation=ORGANISATION, subscription=id, now=datetime.now(UTC))
+    serving = asyncio.ensure_future(ActivityEnvironment().run(deliveries.deliver, of))
+    await begun.wait()
+    for _ in range(3):
+        serving.cancel()
+        await asyncio.sleep(0.1)
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert ended.is_set()
+    async with post.worker():
+        await post.receiver.behave({"*": "200"})
+        await post.done(id, 1)
 
 
 async def test_a_killed_worker_repeats_only_what_was_under_way(
