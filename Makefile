@@ -6,6 +6,7 @@ TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
 PIP := $(BIN)/pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -20,31 +21,34 @@ demo: $(READY) ## watch cases live and die on real servers
 serve: $(READY) ## run the servers, a worker and the HTTP API, data in .standpipe/, until Ctrl-C
 	@$(BIN)/standpipe up
 
-test: $(READY) ## run the tests on real servers; TESTS=tests/lifecycles for a part of them
+test: $(DEV) ## run the tests on real servers; TESTS=tests/lifecycles for a part of them
 	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-lint: $(READY) ## check style, purity of the rules, and types
+lint: $(DEV) ## check style, purity of the rules, and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(READY) ## measure side by side; takes a while
+bench: $(DEV) ## measure side by side; takes a while
 	@$(BIN)/python -m bench
 
-histories: $(READY) ## record golden histories, after a deliberate change; LIVES="on-time paused" for some
+histories: $(DEV) ## record golden histories, after a deliberate change; LIVES="on-time paused" for some
 	@$(BIN)/python -m tests.replay.record $(LIVES)
 
-api-docs: $(READY) ## write docs/api.md anew, from the API's description
+api-docs: $(DEV) ## write docs/api.md anew, from the API's description
 	@$(BIN)/python -m gateway.http.document docs/api.md
 
-compose-check: $(READY) ## check docker-compose.yml against the Compose specification
+compose-check: $(DEV) ## check docker-compose.yml against the Compose specification
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-lock: ## renew requirements.lock from pyproject.toml (needs uv)
+COMPILE = $(UV) pip compile pyproject.toml --upgrade --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+
+lock: ## renew the lock files from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: install it, or say make lock UV=path'; exit 1; }
-	@$(UV) pip compile pyproject.toml --group dev --group bench --upgrade --quiet \
-		--universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+	@$(COMPILE) --group build -o requirements.lock
+	@$(COMPILE) --group build --group dev --group bench --constraint requirements.lock \
+		-o requirements-dev.lock
 
 clean: ## remove what can be made again; .standpipe/ with its data stays
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -56,9 +60,18 @@ $(READY): requirements.lock pyproject.toml
 		exit 1; }
 	@echo 'Installing into $(VENV), once:'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@set -o pipefail; $(PIP) install --require-hashes -r requirements.lock 2>&1 \
-		| tee $(VENV)/install.log \
-		| awk '/^Collecting/ { printf "."; fflush() } END { print "" }' \
-		|| { tail -n 5 $(VENV)/install.log; exit 1; }
+	$(call install,requirements.lock)
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+$(DEV): $(READY) requirements-dev.lock
+	@echo 'Installing what tests, checks and benchmarks need, once:'
+	$(call install,requirements-dev.lock)
+	@touch $(DEV)
+
+define install
+@set -o pipefail; $(PIP) install --require-hashes -r $(1) 2>&1 \
+	| tee $(VENV)/install.log \
+	| awk '/^Collecting/ { printf "."; fflush() } END { print "" }' \
+	|| { tail -n 5 $(VENV)/install.log; exit 1; }
+endef

@@ -12,6 +12,7 @@ from gateway.terminal import (
     arrears,
     asking,
     assessments,
+    audit,
     cases,
     cutoff,
     demonstration,
@@ -83,6 +84,7 @@ app.command()(records.refusals)
 app.add_typer(records.party, name="party")
 app.command()(records.rebuild)
 app.add_typer(policies.app, name="policy")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> NoReturn:

@@ -1,0 +1,1 @@
+"""What an auditor asks: is anything missing or altered, and was every step allowed?"""
