@@ -16,6 +16,7 @@ from gateway.terminal import (
     cases,
     cutoff,
     demonstration,
+    deployment,
     files,
     keys,
     opening,
@@ -54,6 +55,7 @@ app.command()(servers.worker)
 app.command()(servers.serve)
 app.command()(servers.migrate)
 app.command()(servers.recover)
+app.add_typer(deployment.app, name="deployment")
 app.add_typer(cases.app, name="case")
 app.add_typer(opening.repair, name="repair")
 app.add_typer(opening.complaint, name="complaint")

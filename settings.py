@@ -65,7 +65,22 @@ class Settings(BaseSettings):
     """The same key itself, where files are awkward. Give one of the two."""
     signing_key_file: Path | None = None
     """The private key with which whoever runs the command line signs their decisions."""
+    checkpoint_key_file: Path | None = None
+    """The log's Ed25519 key in PEM, with which a worker signs checkpoints; unset: the embedded
+    stack's own. Never where the database's administrator can read it."""
+    checkpoint_dir: Path | None = None
+    """Where the newest signed checkpoint is kept outside the database; unset: in data_dir."""
+    log_origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][!-*,-~]{0,99}$")] | None = (
+        None
+    )
+    """The log's name in its checkpoints; unset: standpipe/<organisation>. Never change it."""
+    timestamp_url: str | None = None
+    """A time-stamping authority (RFC 3161) that stamps checkpoints."""
     task_queue: Annotated[str, StringConstraints(min_length=1)] = "standpipe"
+    deployment: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = "standpipe"
+    """As what Temporal knows the workers, of all builds together."""
+    build_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")] | None = None
+    """This build's name there; unset: its version and a hash of its sources."""
     policy_dir: Path = Path("policies")
     policy: Annotated[str, StringConstraints(min_length=1)] = "gas"
     """The organisation's policy, by its name there: for new cases and for scheduled reports."""
@@ -176,6 +191,21 @@ class Settings(BaseSettings):
                 raise ValueError("must hold neither a user nor a fragment")
         return value
 
+    @field_validator("timestamp_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        # Its answers are signed, and most authorities have no TLS.
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+            except ValueError:
+                raise ValueError("is not a readable URL: check its host") from None
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("must begin with http:// or https://")
+            if parts.username is not None:
+                raise ValueError("must not hold a user")
+        return value
+
     @model_validator(mode="wrap")
     @classmethod
     def _all_that_is_wrong(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -262,6 +292,8 @@ class Settings(BaseSettings):
             readers.append(self.gateway_bearer)
         if self.smtp_password_file is not None:
             readers.append(self.smtp_password)
+        if self.checkpoint_key_file is not None:
+            readers.append(self.checkpoint_key)
         if self.open311_keys_file is not None:
             readers.append(self.open311_keys)
         problems: list[str] = []
@@ -288,6 +320,27 @@ class Settings(BaseSettings):
             return decode_key(self.key.get_secret_value(), f"{PREFIX}KEY")
         path = self.key_file or self.data_dir / "key"
         return decode_key(_read_secret(path, f"{PREFIX}KEY_FILE"), f"{PREFIX}KEY_FILE: {path}")
+
+    @property
+    def origin(self) -> str:
+        """The log's name in its checkpoints."""
+        return self.log_origin or f"standpipe/{self.organisation}"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where signed checkpoints are kept outside the database."""
+        return self.checkpoint_dir or self.data_dir / "checkpoints"
+
+    def checkpoint_key(self) -> bytes | None:
+        """The log's key in PEM, from its file or the embedded stack's own; None without either.
+
+        SettingsError if the file can't be read.
+        """
+        own = self.data_dir / "checkpoint-key"
+        if self.checkpoint_key_file is None and (self.database_url is not None or not own.exists()):
+            return None
+        name = f"{PREFIX}CHECKPOINT_KEY_FILE"
+        return _read_secret(self.checkpoint_key_file or own, name).encode()
 
     def gateway_bearer(self) -> str:
         """Who one is at `gateway_url`; SettingsError if the file can't be read."""

@@ -43,6 +43,8 @@ CASE_KIND = SearchAttributeKey.for_keyword("CaseKind")
 ORGANISATION = SearchAttributeKey.for_keyword("Organisation")
 DISTRICT = SearchAttributeKey.for_keyword("District")
 
+STANDS_IN = "stands_in"
+"""In a run's memo: it only reads the log, because the server has deleted the run's history."""
 
 USED = "This command id was used for another command; send it under a new id."
 
@@ -131,8 +133,12 @@ class Cases:
             priority=_priority(summary),
         )
 
-    async def take_up(self, case: OpenCase) -> bool:
-        """Start an open case's workflow from the log; False if it runs already."""
+    async def take_up(self, case: OpenCase, *, stands_in: bool = False) -> bool:
+        """Start a case's workflow from the log; False if it runs already.
+
+        `stands_in` is in its memo, and so in its history: that of a case that has ended tells then
+        what the log holds, in place of one that was lost.
+        """
         summary = await self._log.case(self._organisation, case.case_id)
         try:
             await self._client.start_workflow(
@@ -140,6 +146,7 @@ class Cases:
                 case.model_dump(mode="json"),
                 id=case.case_id,
                 task_queue=self._task_queue,
+                memo={STANDS_IN: True} if stands_in else None,
                 search_attributes=self._attributes(case.case_id, summary),
                 priority=_priority(summary),
             )

@@ -10,8 +10,8 @@ import asyncpg
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.canonical import SealedDecision, seal
-from activities.database import reached
+from activities.canonical import SealedDecision, header, leaf_hash, seal
+from activities.database import Connection, reached
 from activities.log_reader import LogReader
 from activities.proofs import Proofs
 from activities.signing_keys import SigningKeys
@@ -68,30 +68,8 @@ class EventLog(LogReader):
                 status="unproven", version=request.expected_version, unproven=unproven
             )
         sealed = seal(request)
-        events = [event for decision in sealed for event in decision.events]
-        policy = None if request.policy is None else request.policy.encode()
         async with _writing():
-            row = await self._pool.fetchrow(
-                _APPEND,
-                request.organisation,
-                request.stream,
-                request.expected_version,
-                None if policy is None else sha256(policy).digest(),
-                policy,
-                [decision.command for decision in sealed],
-                [decision.command_id for decision in sealed],
-                [decision.command_hash for decision in sealed],
-                [decision.decided_at for decision in sealed],
-                [decision.version for decision in sealed],
-                [event.event_id for event in events],
-                [event.type for event in events],
-                [event.schema_version for event in events],
-                [event.occurred_at for event in events],
-                [event.body for event in events],
-                _messages(sealed),
-                None if request.summary is None else request.summary.model_dump_json(),
-            )
-        assert row is not None
+            row = await write(self._pool, request, sealed)
         if row["outcome"] == "behind":
             held: list[Json] = json.loads(row["held"] or "[]")
             return _page(
@@ -112,6 +90,7 @@ class EventLog(LogReader):
                     version=decision.version,
                     position=before + decision.version,
                     events=tuple(event.type for event in decision.events),
+                    leaves=leaves(request, decision),
                 )
                 for decision in sealed
             ),
@@ -132,6 +111,44 @@ class EventLog(LogReader):
                 refusal.refused_at,
                 [_storable(reason, 2000) for reason in refusal.reasons],
             )
+
+
+async def write(
+    connection: asyncpg.Pool | Connection, request: AppendRequest, sealed: Sequence[SealedDecision]
+) -> asyncpg.Record:
+    """Call append_events of PostgreSQL (migrations/0004) with a request; what it answers."""
+    events = [event for decision in sealed for event in decision.events]
+    policy = None if request.policy is None else request.policy.encode()
+    row = await connection.fetchrow(
+        _APPEND,
+        request.organisation,
+        request.stream,
+        request.expected_version,
+        None if policy is None else sha256(policy).digest(),
+        policy,
+        [decision.command for decision in sealed],
+        [decision.command_id for decision in sealed],
+        [decision.command_hash for decision in sealed],
+        [decision.decided_at for decision in sealed],
+        [decision.version for decision in sealed],
+        [event.event_id for event in events],
+        [event.type for event in events],
+        [event.schema_version for event in events],
+        [event.occurred_at for event in events],
+        [event.body for event in events],
+        _messages(sealed),
+        None if request.summary is None else request.summary.model_dump_json(),
+    )
+    assert row is not None
+    return row
+
+
+def leaves(request: AppendRequest, decision: SealedDecision) -> tuple[str, ...]:
+    """The leaf hashes of a decision's events, from the bytes that were sealed here."""
+    organisation, stream = request.organisation, request.stream
+    return tuple(
+        leaf_hash(header(organisation, stream, decision, event)).hex() for event in decision.events
+    )
 
 
 def _only_of_a_case() -> None:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.fields import YES, Field, composed, fields, what
+from schemas.archive import ArchiveCommand
 from schemas.arrears import ArrearsCommand
 from schemas.assessment import AssessmentCommand
 from schemas.base import Actor, CaseId, Command, CommandId, PartyId, Role, Subject, UtcTime
@@ -39,6 +40,7 @@ NOT_FOR_PEOPLE = (
     "RecordFinding",
     "RecordPresence",
     "OpenAssessment",  # `assessment run`
+    "RecordHistory",  # the archiver's
 )
 _UNIONS: Mapping[str, Any] = {
     "repair": RepairCommand,
@@ -48,6 +50,7 @@ _UNIONS: Mapping[str, Any] = {
     "satisfaction": SatisfactionCommand,
     "arrears": ArrearsCommand,
     "assessment": AssessmentCommand,
+    "archive": ArchiveCommand,
 }
 KINDS = tuple(_UNIONS)
 """The kinds of case of this version."""

@@ -63,16 +63,17 @@ def table(*headings: str, title: str | None = None) -> Table:
 
 def draw(shown: Timeline) -> RenderableType:
     """The whole case: what happened, what is owed, what comes next."""
-    parts: list[RenderableType] = [_head(shown), drawn_events(shown, shown.events)]
+    parts: list[RenderableType] = [drawn_head(shown), drawn_events(shown, shown.events)]
     if shown.commitments:
-        parts.append(_promises(shown.commitments))
+        parts.append(drawn_promises(shown.commitments))
     clock = Clock(shown.time_zone, shown.as_of)
     parts += [drawn_approval(a, clock) for a in shown.approvals if a.state == "requested"]
     parts.append(drawn_next(shown))
     return Group(*parts)
 
 
-def _head(shown: Timeline) -> Text:
+def drawn_head(shown: Timeline) -> Text:
+    """What the case is, its stage, and who has it."""
     head = Text.assemble(
         (shown.case_id, "bold"), "  ", (shown.stage, "bold green" if shown.ended else "bold cyan")
     )
@@ -132,7 +133,8 @@ def _came_late(e: Entry) -> bool:
     return told and (e.decided_at - e.at).total_seconds() >= 60
 
 
-def _promises(commitments: Iterable[Promise]) -> Table:
+def drawn_promises(commitments: Iterable[Promise]) -> Table:
+    """Commitments: where each stands, and who had the case while it ran."""
     drawn = table("Promise", "Rule", "Where it stands", "Who had the case meanwhile")
     drawn.columns[1].no_wrap = True
     for c in commitments:

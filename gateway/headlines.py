@@ -25,6 +25,8 @@ def headline(shown: Timeline) -> list[str]:
             first, *rest = _premises(shown.state)
         case "assessment":
             first, *rest = _assessment(shown)
+        case "archive":
+            first, *rest = _archive(shown.state)
         case _:
             first, *rest = _register(shown.state)
     return [f"{first}; policy {shown.policy}", *rest]
@@ -124,6 +126,11 @@ def _assessment(shown: Timeline) -> Iterator[str]:
     yield f"{overdue} (WAT-P1), {excluded} excluded (WAT-P2)"
     if state["settled"]:
         yield f"comes to {money(state['settled']['amount'], state['settled']['currency'])}"
+
+
+def _archive(state: Json) -> Iterator[str]:
+    yield "register of archived histories (Temporal's, of cases that have ended)"
+    yield f"entered: {state['entered']}, room for {state['room']}"
 
 
 def _where(state: Json) -> str:

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 
 from gateway.commands import KINDS, Invalid
-from schemas import arrears, assessment, complaint, conduct, premises, repair, satisfaction
+from schemas import (
+    archive,
+    arrears,
+    assessment,
+    complaint,
+    conduct,
+    premises,
+    repair,
+    satisfaction,
+)
 from schemas.read_models import CaseFilter
 
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -14,6 +23,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "arrears": tuple(arrears.Stage),
     "premises": tuple(premises.Stage),
     "assessment": tuple(assessment.Stage),
+    "archive": tuple(archive.Stage),
 }
 """By kind of case: where it can stand."""
 

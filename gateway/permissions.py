@@ -179,6 +179,7 @@ COMMANDS: Mapping[str, Mapping[str, Roles]] = {
         **_APPROVALS,
         "DeadlinePassed": NOBODY,
     },
+    "archive": {"RecordHistory": NOBODY, "DeadlinePassed": NOBODY},
 }
 """By kind of case and command: the roles that may send it through the gateway."""
 
@@ -190,6 +191,7 @@ SEES: Mapping[str, Roles] = {
     "satisfaction": (*DESK, "conduct_officer", "auditor", "admin"),
     "staff_files": (*JUDGES, "auditor"),  # and everybody their own
     "assessments": (*CHIEFS, "auditor", "admin"),  # and everybody their own
+    "archive": ("auditor", "admin"),
     "approvals": (*DESK, "conduct_officer", "auditor", "admin"),
     "parties": ("clerk", "crew", *CHIEFS),  # least privilege (KUN-8.3): who must call or visit
     "sealed_parties": (*CHIEFS, "conduct_officer"),  # whom the seal names, of these (WAT-2.5)
@@ -221,6 +223,7 @@ _CASES = {
     "premises": "premises",
     "arrears": "arrears",
     "assessment": "assessments",
+    "archive": "archive",
 }
 """By kind of case: as what it is seen."""
 

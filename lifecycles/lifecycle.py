@@ -11,11 +11,21 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycles import arrears, assessment, complaint, conduct, premises, repair, satisfaction
+from lifecycles import (
+    archive,
+    arrears,
+    assessment,
+    complaint,
+    conduct,
+    premises,
+    repair,
+    satisfaction,
+)
 from lifecycles.calendars import OutOfRange
 from lifecycles.changes import made
 from lifecycles.decisions import Rejected, reasons_of
 from lifecycles.signing import checks
+from schemas.archive import ArchiveCommand, ArchiveEvent
 from schemas.arrears import ArrearsCommand, ArrearsEvent
 from schemas.assessment import AssessmentCommand, AssessmentEvent
 from schemas.base import SYSTEM, CaseCommand, Command, Event
@@ -179,6 +189,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = {
         satisfaction,
         TypeAdapter(CommandEnvelope[SatisfactionCommand]),
         TypeAdapter(SatisfactionEvent),
+    ),
+    "archive": _of(
+        "archive",
+        archive,
+        TypeAdapter(CommandEnvelope[ArchiveCommand]),
+        TypeAdapter(ArchiveEvent),
     ),
 }
 

@@ -46,7 +46,7 @@ CaseId = Annotated[
     str,
     StringConstraints(
         pattern=(
-            r"^(repair|complaint|arrears|conduct|satisfaction|premises|assessment)"
+            r"^(repair|complaint|arrears|conduct|satisfaction|premises|assessment|archive)"
             r"-[a-z0-9-]{1,60}$"
         )
     ),

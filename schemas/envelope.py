@@ -269,6 +269,11 @@ class Recorded(Value):
     """The log position of its last event (the log's head where it caused none)."""
     events: tuple[str, ...]
     """Types, in order."""
+    leaves: tuple[str, ...] = Field(default=(), exclude_if=nothing)
+    """Its events' leaf hashes, in hex, where they have just been appended.
+
+    With the position they are a receipt: Temporal's history keeps it, out of the log's reach.
+    """
 
 
 class AppendResult(Value):

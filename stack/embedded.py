@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Self
 
 import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from settings import KEY_BYTES, SettingsError, decode_key
 from stack import lock, postgres, temporal
@@ -123,6 +125,7 @@ class Stack:
         record = lock.record_path(self.data_dir)
         record.unlink(missing_ok=True)
         ensure_key(self.data_dir)
+        ed25519_key(self.data_dir / "checkpoint-key")
         port, ui_port = temporal.claim_ports(*self._ports) if self._temporal else (0, 0)
 
         self._undo.push_async_callback(self._stop)
@@ -194,6 +197,19 @@ def ensure_key(data_dir: Path) -> Path:
     except SettingsError as error:
         raise StackError(str(error)) from None
     return path
+
+
+def ed25519_key(path: Path) -> bytes:
+    """A private key in PEM, made on first use, mode 0600.
+
+    StackError if it is open to others: who can read it can sign another past.
+    """
+    return kept_secret(
+        path,
+        lambda: Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        ),
+    )
 
 
 def kept_secret(path: Path, make: Callable[[], bytes]) -> bytes:

@@ -23,6 +23,8 @@ import hypothesis
 import pytest
 from temporalio.client import Client
 
+from activities.auditors import ROLE as AUDITOR
+from activities.auditors import set_auditors
 from settings import Settings
 from stack import Endpoints, Stack, StackError, connect_temporal, endpoints, url_as
 
@@ -76,6 +78,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
                 starter = asyncio.Runner()
                 stack = Stack(shared / "servers", time_skipping=True, temporal_port=0, ui_port=0)
                 running = starter.run(stack.__aenter__()).endpoints
+                starter.run(set_auditors(running.admin_url or "", [(AUDITOR, "town")]))
             fcntl.flock(users, fcntl.LOCK_SH)
         yield running
         fcntl.flock(users, fcntl.LOCK_UN)

@@ -27,6 +27,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from typer.testing import CliRunner
 
+from activities.auditors import ROLE as AUDITOR
 from activities.role_passwords import ROLES
 from cli import app
 from settings import PREFIX, Settings
@@ -234,8 +235,15 @@ def test_the_commands_of_our_services_exist(service: str) -> None:
 
 
 def test_migrations_give_every_role_that_logs_in_its_password() -> None:
-    given = dict(word.split("=") for word in command("migrate") if "=" in word)
-    assert given == {role: f"/run/secrets/{role}_password" for role in ROLES}
+    words = command("migrate")
+    given = [words[i + 1] for i, word in enumerate(words) if word == "--role-password"]
+    assert given == [f"{role}=/run/secrets/{role}_password" for role in ROLES]
+
+
+def test_the_auditor_is_given_this_organisation_and_no_other() -> None:
+    words = command("migrate")
+    given = [words[i + 1] for i, word in enumerate(words) if word == "--auditor"]
+    assert given == [f"{AUDITOR}={environment('migrate')['STANDPIPE_ORGANISATION']}"]
 
 
 def test_scripts_are_well_formed() -> None:
@@ -364,7 +372,7 @@ def shell_blocks(page: Path) -> str:
 def test_the_page_on_production_names_services_and_secrets_that_exist() -> None:
     page = shell_blocks(ROOT / "docs/production.md")
     for name in re.findall(r"secrets/(\w+)", page):
-        assert name.removesuffix("_old") in COMPOSE["secrets"]
+        assert name.removesuffix("_old") in {*COMPOSE["secrets"], "inspector_password"}
     for name in COMPOSE["secrets"]:
         assert name.removesuffix("_password") in page
     called = re.findall(r"docker compose (?:exec|run|restart)(?: -[-\w]+)* ([a-z]\S*)", page)

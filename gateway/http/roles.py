@@ -102,7 +102,7 @@ def role_table() -> str:
     lines = [f"| | {' | '.join(role.replace('_', ' ') for role in ROLES)} |"]
     lines.append(f"| --- |{' :-: |' * len(ROLES)}")
     for kind, commands in COMMANDS.items():
-        if kind != "premises":  # other cases alone speak to it
+        if any(commands.values()):  # else only cases, and the archiver, speak to it
             counts = [sum(role in roles for roles in commands.values()) for role in ROLES]
             lines.append(_row(f"commands to {kind} cases", (str(n or "") for n in counts)))
     for verb, table in (("see", SEES), ("", DOES)):

@@ -25,6 +25,7 @@ from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 from typer.core import TyperGroup
 
+from activities.auditors import NoAuditor
 from activities.cases import USED, Conflict
 from activities.database import DatabaseUnavailable
 from activities.migrations import MigrationError
@@ -152,7 +153,7 @@ def explain(error: BaseException) -> Failure | None:
             return Failure(Exit.UNREACHABLE, str(error))
         case NothingRecorded():
             return Failure(Exit.UNREACHABLE, str(error))
-        case NoSuchCase() | VaultError() | MigrationError() | KeyRefused():
+        case NoSuchCase() | VaultError() | MigrationError() | KeyRefused() | NoAuditor():
             return Failure(Exit.FAILED, str(error))
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedFunctionError():
             return Failure(

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,12 +17,18 @@ from rich.text import Text
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.archive import Archiver
+from activities.auditors import ROLE as AUDITOR
+from activities.auditors import Scope, set_auditors
 from activities.database import reached
 from activities.delivery import Deliveries, Patience
 from activities.event_log import EventLog
 from activities.migrations import migrate as apply_migrations
 from activities.role_passwords import ROLES, set_passwords
+from gateway import deployments
+from gateway.archiver import ensure_archiver
 from gateway.carriers import OurRoads
+from gateway.checkpoints import checkpoints, ensure_checkpoints
 from gateway.commands import Invalid
 from gateway.policies import content_of
 from gateway.recovery import Recovered
@@ -47,6 +55,7 @@ from worker import build_worker
 T = TypeVar("T")
 
 CONNECTIONS = 20
+_SCOPE = re.compile(r"([a-z_][a-z0-9_-]{0,62})=([a-z][a-z0-9-]{1,30})")
 FIRST_REPORT = (
     "repair report --channel phone --category no-gas --district north"
     ' --name "Li Na" --phone 13800000000 --address "5 Lane 12"'
@@ -98,11 +107,13 @@ def up(
             report=say,
         )
         async with stack, Session(settings, connections=CONNECTIONS) as session:
+            await set_auditors(session.admin_url, [(AUDITOR, session.organisation)])
             client = await session.client()
             async with (
                 _worker(session, client),
                 _gateway(settings, None, http_port, quiet=True) as http,
             ):
+                await _current(settings, client, alone=True)
                 await _schedules(session, client, policy)
                 found = _addresses(session, http)
                 show(found, *_drawn_addresses(found), as_json=as_json)
@@ -121,19 +132,31 @@ async def started(work: Coroutine[Any, Any, T]) -> T:
         raise Failure(Exit.FAILED, str(error)) from None
 
 
-def worker() -> None:
-    """Run only a worker: on the servers that the environment names, or beside a running `up`."""
+def worker(
+    current: Annotated[
+        bool,
+        typer.Option("--current", help="Send all cases to this build, whichever was current."),
+    ] = False,
+) -> None:
+    """Run only a worker: on the servers that the environment names, or beside a running `up`.
+
+    The first ever makes its build current. Of another build it gets no work until it is made
+    current, by --current or by `standpipe deployment set-current` (docs/deploying.md).
+    """
 
     async def work() -> None:
         settings = Settings()
         policy = content_of(settings.policy, policy_folder(settings))
         async with Session(settings, connections=CONNECTIONS) as session:
             await session.check_schema()
+            if session.endpoints.embedded:
+                await set_auditors(session.admin_url, [(AUDITOR, session.organisation)])
             client = await session.client()
             stop = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             async with _worker(session, client):
+                await _current(settings, client, only_first=not current)
                 await _schedules(session, client, policy)
                 say(
                     f"A worker runs for {session.organisation} on task queue"
@@ -187,27 +210,57 @@ def migrate(
             help="Also give this role the password that the file holds. Again for more.",
         ),
     ] = None,
+    auditors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--auditor",
+            metavar="LOGIN=ORGANISATION",
+            help="Also let this login read that organisation's log, and nothing else; it is made"
+            " if there is none. Again for more.",
+        ),
+    ] = None,
+    no_auditors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--no-auditor",
+            metavar="LOGIN=ORGANISATION",
+            help="Let this login read that organisation's log no more. Again for more.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the database to this version: schema, roles and grants. Safe to run again.
 
-    JSON: {"applied": [migration, …], "passwords": [role, …]}.
+    JSON: {"applied": [migration, …], "passwords": [role, …], "auditors": {login: [organisation,
+    …], …}}, the last only where --auditor or --no-auditor is given.
     """
 
     async def work() -> Json:
         settings = Settings()
-        passwords = _passwords(role_passwords or [])
+        let, stop = _scopes("--auditor", auditors), _scopes("--no-auditor", no_auditors)
+        passwords = _passwords(role_passwords or [], {*ROLES, *(login for login, _ in let)})
         admin_url = settings.migration_database_url()
         if admin_url is None and settings.database_url is not None:
             raise WrongInput("Set STANDPIPE_ADMIN_DATABASE_URL to a role that may migrate.")
+        admin_url = admin_url or _admin_url(endpoints(settings))
         async with reached():
-            applied = await apply_migrations(admin_url or _admin_url(endpoints(settings)))
-        await set_passwords(admin_url or _admin_url(endpoints(settings)), passwords)
-        return {"applied": applied, "passwords": sorted(passwords)}
+            done: Json = {"applied": await apply_migrations(admin_url)}
+        if let or stop:
+            may = await set_auditors(admin_url, let, stop)
+            done["auditors"] = {
+                login: [scope[1] for scope in scopes]
+                for login, scopes in groupby(may, key=lambda scope: scope[0])
+            }
+        await set_passwords(admin_url, passwords)
+        return {**done, "passwords": sorted(passwords)}
 
     done = run(work(), as_json=as_json)
     lines = [f"applied {name}" for name in done["applied"]] or ["The schema is up to date."]
     lines += [f"password set for {role}" for role in done["passwords"]]
+    may: dict[str, list[str]] = done.get("auditors", {})
+    lines += [
+        f"{login} may audit {', '.join(organisations)}" for login, organisations in may.items()
+    ]
     show(done, Text("\n".join(lines)), as_json=as_json)
 
 
@@ -228,7 +281,9 @@ def recover(as_json: AsJson = False) -> None:
                     lambda done, of: bars.update(task, completed=done, total=of),
                 )
             # Their workflows are lost with the others; what they deliver is not.
-            await ensure_deliveries(session, await session.client())
+            client = await session.client()
+            await ensure_deliveries(session, client)
+            await ensure_archiver(client, session.organisation, session.settings.task_queue)
             return done
 
     done = run(work(), as_json=as_json)
@@ -248,14 +303,37 @@ def _worker(session: Session, client: Client) -> Worker:
     roads = OurRoads(session.pool, settings)
     patience = Patience(days=settings.delivery_days)
     deliveries = Deliveries(session.pool, session.organisation, roads, patience)
+    archiver = Archiver(client, session.pool, session.organisation, settings.task_queue)
+    signing = checkpoints(session)
     return build_worker(
         client,
         EventLog(session.pool),
         organisation=session.organisation,
         task_queue=settings.task_queue,
         max_cached_workflows=settings.max_cached_workflows,
-        more_activities=[deliveries.deliver],
+        more_activities=[
+            deliveries.deliver,
+            archiver.archive,
+            *([signing.serve] if signing is not None else ()),
+        ],
+        deployment=deployments.version_of(settings),
     )
+
+
+async def _current(
+    settings: Settings, client: Client, *, only_first: bool = False, alone: bool = False
+) -> None:
+    """See that there is a build to which the cases go; say so where it is another than this."""
+    ours = deployments.version_of(settings)
+    try:
+        current = await deployments.make_current(client, ours, only_first=only_first, alone=alone)
+    except deployments.NotDeployed as error:
+        raise Failure(Exit.FAILED, str(error)) from None
+    if current != ours.build_id:
+        say(
+            f"This is build {ours.build_id}, and the cases go to {current}. When this one is to"
+            " have them: standpipe deployment set-current"
+        )
 
 
 @asynccontextmanager
@@ -278,6 +356,12 @@ async def _schedules(session: Session, client: Client, policy: str) -> None:
         if done != "unchanged":
             say(f"Schedule {id}: {done}.")
     await ensure_deliveries(session, client)
+    await ensure_archiver(client, session.organisation, queue)
+    if not await ensure_checkpoints(session, client):
+        say(
+            "No checkpoint is signed here, because the log's key is not: set"
+            " STANDPIPE_CHECKPOINT_KEY_FILE (docs/production.md)."
+        )
 
 
 def _admin_url(found: Endpoints) -> str:
@@ -286,14 +370,25 @@ def _admin_url(found: Endpoints) -> str:
     return found.admin_url
 
 
-def _passwords(given: list[str]) -> Mapping[str, str]:
+def _scopes(option: str, given: list[str] | None) -> list[Scope]:
+    """Logins and the organisations that they read. Raises `Invalid` with all that is wrong."""
+    found = [_SCOPE.fullmatch(pair) for pair in given or ()]
+    if None in found:
+        raise Invalid([f"{option}: write LOGIN=ORGANISATION, such as inspector=town"])
+    return [(match[1], match[2]) for match in found if match is not None]
+
+
+def _passwords(given: list[str], roles: Collection[str]) -> Mapping[str, str]:
     """The roles' passwords from their files. Raises `Invalid` with all that is wrong."""
     found: dict[str, str] = {}
     wrong: list[str] = []
     for pair in given:
         role, _, file = pair.partition("=")
-        if role not in ROLES or not file:
-            wrong.append(f"--role-password: write ROLE=FILE, with one of {', '.join(ROLES)}")
+        if role not in roles or not file:
+            wrong.append(
+                f"--role-password: write ROLE=FILE, with one of {', '.join(ROLES)}, or a login"
+                " that --auditor names beside it"
+            )
             continue
         try:
             password = Path(file).read_text(encoding="ascii").strip("\r\n")
@@ -336,6 +431,7 @@ def _drawn_addresses(found: Json) -> list[Text]:
         ("PostgreSQL", found["database_url"]),
         ("Data", f"{where}: postgres/, temporal.db, logs/"),
         ("Vault key", f"{where}/key; without it customers' data is lost: keep a copy elsewhere"),
+        ("Log's key", f"{where}/checkpoint-key; `standpipe audit key` prints what to pin"),
     )
     skips = "; clients may skip time" if found["time_skipping"] else ""
     lines = [

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from gateway.words import (
+    archive,
     arrears,
     assessment,
     case,
@@ -13,6 +14,7 @@ from gateway.words import (
     satisfaction,
 )
 from gateway.words.plain import Clock, When, listed, money, owner_words, readable, span
+from schemas.archive import ArchiveEvents
 from schemas.arrears import ArrearsEvents
 from schemas.assessment import AssessmentEvents
 from schemas.complaint import ComplaintEvents
@@ -46,9 +48,10 @@ AnyEvent = (
     | PremisesEvents
     | ArrearsEvents
     | AssessmentEvents
+    | ArchiveEvents
 )
 
-_KINDS = (case, repair, complaint, conduct, satisfaction, premises, arrears, assessment)
+_KINDS = (case, repair, complaint, conduct, satisfaction, premises, arrears, assessment, archive)
 _RULES = {event: rules for kind in _KINDS for event, rules in kind.RULES.items()}
 """By event type: rules that it obeys; the policy says which of them bind its organisation."""
 _BEFORE = {milestone: words for kind in _KINDS for milestone, words in kind.BEFORE.items()}
@@ -70,6 +73,8 @@ def words(event: AnyEvent, when: When, currency: str | None = None) -> str:
         return assessment.words(event, when)
     if isinstance(event, PremisesEvents):
         return premises.words(event)
+    if isinstance(event, ArchiveEvents):
+        return archive.words(event, when)
     return case.words(event, when)
 
 

@@ -16,6 +16,7 @@ from schemas.envelope import (
     Json,
     Message,
     PartPaymentSummary,
+    Recorded,
     SatisfactionAnswer,
     StopSummary,
 )
@@ -176,3 +177,8 @@ def catch_up(stream: str, after: int = 0) -> AppendRequest:
 
 def commands(result: AppendResult) -> list[str]:
     return [recorded.command_id for recorded in result.recorded]
+
+
+def held(recorded: Sequence[Recorded]) -> tuple[Recorded, ...]:
+    """What was just appended, as a later answer tells of it: without the receipt."""
+    return tuple(r.model_copy(update={"leaves": ()}) for r in recorded)

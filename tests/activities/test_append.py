@@ -23,6 +23,7 @@ from tests.activities.appends import (
     commands,
     decision,
     event,
+    held,
     part,
     promise,
     request,
@@ -53,6 +54,16 @@ async def test_an_append_tells_where_each_decision_stands(log: EventLog) -> None
     assert result.recorded[0].command_hash == command_hash(decision("a").command)
 
 
+async def test_the_answer_is_a_receipt_for_every_leaf(
+    log: EventLog, admin: asyncpg.Connection
+) -> None:
+    made = request("repair-1", 0, decision("a", event(), event(note="气")), decision("b"))
+    result = await log.append_events(made)
+    rows = await admin.fetch("SELECT leaf_hash FROM events_view ORDER BY position")
+    assert [r.leaves for r in result.recorded] == [tuple(r["leaf_hash"] for r in rows), ()]
+    assert "leaves" not in result.recorded[1].model_dump(mode="json")
+
+
 async def test_a_retry_after_a_lost_reply_is_told_what_it_wrote(
     log: EventLog, admin: asyncpg.Connection
 ) -> None:
@@ -60,7 +71,7 @@ async def test_a_retry_after_a_lost_reply_is_told_what_it_wrote(
     first = await log.append_events(wanted)
     again = await log.append_events(wanted)
     assert again.status == "behind"
-    assert again.recorded == first.recorded
+    assert again.recorded == held(first.recorded)
     assert again.events == (event(visit=1),)
     assert again.conflicts == ()
     assert await admin.fetchval("SELECT count(*) FROM events") == 1
@@ -260,7 +271,7 @@ async def test_a_second_run_that_opens_the_same_case_is_behind(log: EventLog) ->
     results = await asyncio.gather(*(log.append_events(one) for one in wanted))
     assert sorted(r.status for r in results) == ["appended"] + ["behind"] * 7
     winner = next(r for r in results if r.status == "appended")
-    assert {r.recorded for r in results} == {winner.recorded}
+    assert {held(r.recorded) for r in results} == {held(winner.recorded)}
 
 
 async def test_two_organisations_count_their_own_positions(log: EventLog) -> None:

@@ -181,6 +181,11 @@ assessment
     DelegateApproval            .  .  .  .  x  x  x  x  .  x
     WithdrawApproval            .  x  x  x  x  x  x  x  .  x
     DeadlinePassed              .  .  .  .  .  .  .  .  .  .
+
+                                sv cl cr re su st di co au ad
+archive
+    RecordHistory               .  .  .  .  .  .  .  .  .  .
+    DeadlinePassed              .  .  .  .  .  .  .  .  .  .
 """
 
 SEEN = """
@@ -193,6 +198,7 @@ see
     satisfaction                .  x  .  .  x  x  x  x  x  x
     staff_files                 .  .  .  .  x  .  x  x  x  x
     assessments                 .  .  .  .  x  x  x  .  x  x
+    archive                     .  .  .  .  .  .  .  .  x  x
     approvals                   .  x  .  .  x  x  x  x  x  x
     parties                     .  x  x  .  x  x  x  .  .  .
     sealed_parties              .  .  .  .  x  x  x  x  .  .

@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime, timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from gateway.dossier_page import page
 from schemas.arrears import Stage, ValveClosed
 from schemas.dossier import Condition, Dossier, StopFile
 from schemas.envelope import RecordedDecision
+from tests.gateway.pages import read
 from tests.gateway.shown import recorded
 from tests.lifecycles.arrears_cases import (
     CLOSED,
@@ -331,43 +331,6 @@ def test_the_customer_is_not_in_it() -> None:
     found = dossier_of(stopped())
     assert "party" not in json.dumps(found.model_dump(mode="json"))
     assert "party" not in page(found)
-
-
-_VOID = {"meta"}
-
-
-class _Reader(HTMLParser):
-    """Sees that what is opened is closed, and what the page would load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        self.links += [
-            f"{name}={value}" for name, value in attrs if name in ("href", "src", "style")
-        ]
-        self.links += [f"{name}={value}" for name, value in attrs if "//" in (value or "")]
-        if tag not in (*_VOID, "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def read(html: str) -> _Reader:
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    assert reader.open == []
-    return reader
 
 
 @pytest.mark.parametrize("stage", sorted(set(SAMPLES) - {Stage.UNOPENED}))

@@ -38,6 +38,8 @@ async def failures(workflows: Sequence[type], runner: WorkflowRunner) -> dict[st
 
 def life_of(workflow_id: str) -> str:
     """The life that a workflow was recorded in."""
+    if workflow_id.startswith("archive-"):
+        return "archived"  # registers are named after their month
     found = re.fullmatch(rf"[a-z]+-({ORGANISATION}--)?(.+)-\d+", workflow_id)
     assert found is not None, workflow_id
     return found[2]

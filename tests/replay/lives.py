@@ -21,6 +21,8 @@ from gateway.policies import content_of
 from lifecycles.assessment_runs import half_year_before
 from lifecycles.decisions import Rejected
 from lifecycles.policies import pinned
+from schemas.archive import register_id
+from schemas.base import SYSTEM
 from schemas.conduct import conduct_id
 from schemas.envelope import AppendRequest, AppendResult
 from schemas.satisfaction import SatisfactionReport
@@ -566,3 +568,27 @@ async def assessed(desk: Desk) -> None:
     await desk.client.execute_workflow(
         "AssessmentRunWorkflow", run, id=desk.name("run"), task_queue=desk.task_queue
     )
+
+
+@life
+async def archived(desk: Desk) -> None:
+    """A month's register: entered several at a time, told twice, over with its month; late words."""
+    register = register_id(ORGANISATION, datetime.now(UTC))
+
+    async def entered(number: int, sha256: str = "0") -> None:
+        history = {"case": f"repair-archived-{number}", "run": f"run-{number}", "sha256": sha256 * 64}
+        made = {"bytes": 9000, "events": 24, "build_id": "0.1.0+1", "sdk": "1", "lock": None}
+        body = {"type": "RecordHistory", **history, **made, "original": True}
+        command = {"id": f"archive/run-{number}", "actor": SYSTEM.model_dump(), "body": body}
+        await desk.cases.open(register, desk.policy, command)
+
+    await entered(1)
+    await asyncio.gather(*(entered(number) for number in range(2, 6)))
+    await entered(2)
+    with suppress(Conflict):
+        await entered(2, "f")
+    await desk.later(register, 40 * DAY)
+    await desk.handle(register).result()
+    await entered(3)
+    with suppress(Rejected):
+        await entered(6)

@@ -25,7 +25,8 @@ from activities.signing_keys import SigningKeys
 from gateway.policies import content_of
 from stack import Stack
 from tests.replay.histories import HISTORIES, life_of
-from tests.replay.lives import LIVES, FalteringLog
+from tests.replay.lives import FalteringLog
+from tests.replay.rare_lives import LIVES
 from tests.workflows.desk import Desk
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from tests.replay.histories import HISTORIES, failures, life_of, load
-from tests.replay.lives import LIVES
+from tests.replay.rare_lives import LIVES
 from worker import WORKFLOWS
 from workflows.case import CaseWorkflow
 

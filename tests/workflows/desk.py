@@ -111,6 +111,7 @@ class Desk:
     def command(
         self,
         kind: str,
+        /,
         *,
         id: str | None = None,
         by: str = "clerk",
@@ -246,6 +247,7 @@ class Desk:
         self,
         case_id: str,
         kind: str,
+        /,
         *,
         by: str = "clerk",
         who: str | None = None,
