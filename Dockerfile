@@ -18,7 +18,8 @@ ENV PATH=/opt/standpipe/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 COPY --from=build /opt/standpipe /opt/standpipe
 RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent \
-    --shell /usr/sbin/nologin standpipe
+    --shell /usr/sbin/nologin standpipe \
+    && install --directory --owner=standpipe /checkpoints
 USER standpipe
 WORKDIR /tmp
 CMD ["standpipe", "worker"]

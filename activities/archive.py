@@ -18,7 +18,7 @@ import asyncpg
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.api.history.v1 import History
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -38,6 +38,8 @@ READ = 10_000
 """Events of the log at a time."""
 PAGE = 1000
 RPC = timedelta(seconds=30)
+REBUILDING = 20.0
+"""Seconds until a run that stands in is looked for later."""
 LONGEST_WAIT = timedelta(minutes=10)
 AWAY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 
@@ -174,25 +176,26 @@ class Archiver:
         if case is None or not case.final:
             await self._histories.done(due)  # open again: its next end is told by the log
             return "open"
-        run = await self._described(due.stream)
-        if run is None:
-            if await self._histories.known(due.stream) < case.version:
-                return await self._rebuild(due)
-        elif run.close_time is None:
+        run, how = await self._described(due.stream), "archived"
+        if run is None and await self._histories.known(due.stream) < case.version:
+            await self._rebuild(due.stream)
+            run, how = await self._described(due.stream), "rebuilt"
+        if run is not None and run.close_time is None:
             return await self._later(due)
-        else:
+        if run is not None and run.close_time is not None:
             await self._archive(_Run(due.stream, run.run_id, run.close_time))
         await self._histories.done(due, case.version)
-        return "archived"
+        return how if run else "gone"
 
-    async def _rebuild(self, due: Due) -> str:
-        """The server has deleted it: have a run read the log to the end."""
-        policy = await self._log.policy_of(self._organisation, due.stream)
+    async def _rebuild(self, stream: str) -> None:
+        """The server has deleted it: have a run read the log to the end, and wait for that."""
+        policy = await self._log.policy_of(self._organisation, stream)
         assert policy is not None, "a case has its policy"
-        case = OpenCase(organisation=self._organisation, case_id=due.stream, policy=policy)
-        begun = await self._cases.take_up(case, stands_in=True)
-        await self._histories.delay(due, timedelta(seconds=self._pace.settle))
-        return "rebuilt" if begun else "later"
+        case = OpenCase(organisation=self._organisation, case_id=stream, policy=policy)
+        await self._cases.take_up(case, stands_in=True)
+        with suppress(TimeoutError, WorkflowFailureError):
+            async with asyncio.timeout(REBUILDING):
+                await self._client.get_workflow_handle(stream).result()
 
     async def _described(
         self, stream: str, run_id: str | None = None

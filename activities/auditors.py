@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import asyncpg
 
-from activities.database import as_owner, reached
+from activities.database import COMMAND_SECONDS, as_owner, reached
 
 ROLE = "standpipe_auditor"
 Scope = tuple[str, str]
@@ -21,7 +21,7 @@ FROM pg_roles login WHERE login.rolname = $1
 
 
 class NoAuditor(Exception):
-    """A login can't be an auditor's: it may do more than read."""
+    """A login can't be an auditor's; the message says why and what to do."""
 
 
 async def set_auditors(
@@ -30,7 +30,7 @@ async def set_auditors(
     """Let logins read organisations' logs, and others no more; returns who may read which now.
 
     A login that does not exist is made, without a password. The same again is as good.
-    NoAuditor if one may do more than an auditor.
+    NoAuditor if one may do more than an auditor, or if this role can't make it one.
     """
     async with reached():
         for login in sorted({login for login, _ in let} - {ROLE}):
@@ -48,7 +48,7 @@ async def set_auditors(
 
 
 async def _make(admin_url: str, login: str) -> None:
-    connection = await asyncpg.connect(admin_url)
+    connection = await asyncpg.connect(admin_url, timeout=COMMAND_SECONDS)
     try:
         async with connection.transaction():
             more = await connection.fetchval(_MORE, login, ROLE)
@@ -61,5 +61,10 @@ async def _make(admin_url: str, login: str) -> None:
                 await connection.execute(f"CREATE ROLE {quoted} LOGIN")
             # Whoever may become a role may change its password, and then log in as that.
             await connection.execute(f"GRANT {ROLE} TO {quoted} WITH INHERIT TRUE, SET FALSE")
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NoAuditor(
+            f"{login} can't be made an auditor ({error}): do it as a superuser, or as whoever made"
+            f" {ROLE}, with CREATEROLE."
+        ) from None
     finally:
-        await connection.close()
+        await connection.close(timeout=COMMAND_SECONDS)

@@ -16,13 +16,12 @@ import asyncpg
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.canonical import leaf_hash
 from activities.database import Connection, DatabaseUnavailable, reached
 from activities.files import replace
 from activities.timestamps import Stamper, StampError
 from audit import proofs
 from audit.notes import Checkpoint, NoteError, Signer, sign, split
-from audit.proofs import WIDTH
+from audit.proofs import WIDTH, hashes_below
 from audit.tree import Frontier, ProofError, verify_consistency
 from schemas.base import Value
 from schemas.checkpoints import CONTRADICTION, Checkpointing, Signed
@@ -42,16 +41,8 @@ _WAITING = """
     LEFT JOIN events e ON e.organisation = h.organisation AND e.position = l.size + 1
     WHERE h.organisation = $1
 """
-_HEADERS = """
-    SELECT position, header FROM events
-    WHERE organisation = $1 AND position > $2 AND position <= $3
-    ORDER BY position
-"""
-_TILES = "SELECT count(*) FROM tree_tiles WHERE organisation = $1 AND level = $2"
-_ROOTS = """
-    SELECT number, root FROM tree_tiles
-    WHERE organisation = $1 AND level = $2 AND number >= $3 AND number < $4
-    ORDER BY number
+_TILES = """
+    SELECT coalesce(max(number) + 1, 0) FROM tree_tiles WHERE organisation = $1 AND level = $2
 """
 _RECORD_TILES = "SELECT record_tiles($1, $2, $3, $4, $5)"
 _RECORD = "SELECT record_checkpoint($1, $2, $3, $4)"
@@ -324,7 +315,10 @@ async def _extend(
         while kept < wanted:
             beat()
             count = min(AT_ONCE, wanted - kept)
-            rows = await _below(connection, organisation, level, kept * WIDTH, count * WIDTH)
+            start = kept * WIDTH
+            rows = await hashes_below(connection, organisation, level, start, count * WIDTH)
+            if len(rows) < count * WIDTH:
+                raise ProofError(f"hash {start + len(rows)} of level {level} is missing.")
             tiles = [rows[at : at + WIDTH] for at in range(0, len(rows), WIDTH)]
             await connection.execute(
                 _RECORD_TILES,
@@ -336,24 +330,6 @@ async def _extend(
             )
             kept += count
         wanted, level = wanted // WIDTH, level + 1
-
-
-async def _below(
-    connection: Connection, organisation: str, level: int, start: int, count: int
-) -> list[bytes]:
-    """The hashes that tiles of a level are made of, none missing."""
-    if level == 0:
-        rows = await connection.fetch(_HEADERS, organisation, start, start + count)
-        found = [(row["position"] - 1, leaf_hash(row["header"])) for row in rows]
-    else:
-        rows = await connection.fetch(_ROOTS, organisation, level - 1, start, start + count)
-        found = [(row["number"], row["root"]) for row in rows]
-    for at, (index, _) in enumerate(found):
-        if index != start + at:
-            raise ProofError(f"hash {start + at} of level {level} is missing.")
-    if len(found) < count:
-        raise ProofError(f"hash {start + len(found)} of level {level} is missing.")
-    return [hash for _, hash in found]
 
 
 def _root(hashes: Sequence[bytes]) -> bytes:

@@ -112,9 +112,7 @@ class Histories:
         async with reached():
             rows = await self._pool.fetch(_ENTERED, self._organisation, list(command_ids))
         return [
-            Entry(
-                register_id=row["stream"], event=HistoryArchived.model_validate_json(row["body"])
-            )
+            Entry(register_id=row["stream"], event=HistoryArchived.model_validate_json(row["body"]))
             for row in rows
         ]
 

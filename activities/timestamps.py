@@ -41,6 +41,7 @@ class Authority:
     def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
         self.authority = url
         self._seconds = seconds
+        self._tls = ssl.create_default_context()  # once: it takes long
 
     async def stamp(self, content: bytes) -> bytes:
         """Its answer, if that is over this content and our question. Raises `StampError`.
@@ -76,7 +77,9 @@ class Authority:
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                httpx.AsyncClient(timeout=self._seconds, trust_env=False) as client,
+                httpx.AsyncClient(
+                    timeout=self._seconds, trust_env=False, verify=self._tls
+                ) as client,
                 client.stream(
                     "POST", self.authority, content=question, headers={"content-type": sent}
                 ) as response,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from activities.canonical import SealedDecision, canonical, header, json_time, seal
-from activities.event_log import leaves
+from activities.builds import makers
+from activities.canonical import SealedDecision, canonical, header, json_time, leaf_hash, seal
 from audit.findings import Finding
 from audit.histories import CaseHistory
 from audit.log import RawCase, RawDecision, RawEvent
@@ -115,12 +115,13 @@ class _Comparison:
                 continue
             answers.append(None if answer is None else answer.status)
             self._attempt(attempt)
+        made = makers(run.history.events)
         self.runs.append(
             RunReplayed(
                 run_id=run.run_id,
                 source=run.source,
-                builds=run.builds,
-                sdk=run.sdk,
+                builds=made.builds,
+                sdk=made.sdk,
                 lock=run.lock,
                 original=run.original,
                 closed=run.closed,
@@ -144,20 +145,19 @@ class _Comparison:
             and (known_until is None or e.position <= known_until)
         }
         if not runs and nobodys:
-            self.notes.append(f"{_events(nobodys)} have no history any more.")
+            self.notes.append(f"No history any more: {_events(nobodys)}.")
         else:
             for version, event in sorted(nobodys.items()):
                 what = f"No run of the case wrote this {event.type}, or knew of it."
                 self._wrong("replay", what, version, event, run=False)
         if gone := found & self._found_at_first:
             self.notes.append(
-                f"{_events(gone)} have no history any more:"
-                " a run found them in the log when it began."
+                f"No history any more: {_events(gone)}, which a run found in the log when it began."
             )
         if met := found - self._found_at_first:
             self.notes.append(
-                f"{_events(met)} were in the log when a run came to write: its worker had died"
-                " before it heard that they were written, or a run wrote them whose history is"
+                f"Found in the log by a run that came to write: {_events(met)}. Its worker had died"
+                " before it heard that they were written, or they are of a run whose history is"
                 " gone."
             )
         if runs:
@@ -198,14 +198,15 @@ class _Comparison:
             self._told.add(decision.command_id)
             self._written.update(e.version for e in decision.events)
             receipt = receipts[decision.command_id]
-            if not _is_for(receipt, decision, leaves(request, decision)):
+            headers = _headers(request, decision)
+            if not _is_for(receipt, decision, headers):
                 what = f"{decision.command_id}: this build decides otherwise than was written then."
                 self._wrong("receipt", what, decision.version)
             there = self.log.decisions.get(decision.command_id)
             if there is None:
                 self._missing(decision.command_id, receipt)
                 continue
-            for what in _differences(self.log, request, decision, there, receipt):
+            for what in _differences(self.log, decision, headers, there, receipt):
                 first = decision.events[0].version if decision.events else decision.version
                 event = there.events[0] if there.events else None
                 self._wrong("replay", f"{decision.command_id}: {what}", first, event)
@@ -235,7 +236,8 @@ class _Comparison:
         """It may have been written all the same; if exactly this is there, it was."""
         for decision in sealed:
             there = self.log.decisions.get(decision.command_id)
-            if there is None or any(_differences(self.log, request, decision, there, None)):
+            headers = _headers(request, decision)
+            if there is None or any(_differences(self.log, decision, headers, there, None)):
                 return
             self._told.add(decision.command_id)
             self._written.update(e.version for e in decision.events)
@@ -268,20 +270,24 @@ class _Comparison:
             self.findings.append(finding)
 
 
-def _is_for(receipt: Recorded, decision: SealedDecision, leaves: tuple[str, ...]) -> bool:
+def _headers(request: AppendRequest, decision: SealedDecision) -> list[bytes]:
+    return [header(request.organisation, request.stream, decision, e) for e in decision.events]
+
+
+def _is_for(receipt: Recorded, decision: SealedDecision, headers: Sequence[bytes]) -> bool:
     """Whether it is the receipt for this very decision; those of older builds hold no leaves."""
     types = tuple(e.type for e in decision.events)
     return (
         receipt.command_hash == decision.command_hash.hex()
         and (receipt.version, receipt.events) == (decision.version, types)
-        and receipt.leaves in ((), leaves)
+        and receipt.leaves in ((), tuple(leaf_hash(h).hex() for h in headers))
     )
 
 
 def _differences(
     log: Log,
-    request: AppendRequest,
     decision: SealedDecision,
+    headers: Sequence[bytes],
     there: RawDecision,
     receipt: Recorded | None,
 ) -> Iterator[str]:
@@ -294,13 +300,13 @@ def _differences(
         yield f"the log has it at version {there.version}, not {decision.version}."
     if receipt is not None and there.position != receipt.position:
         yield f"the log has it at position {there.position}, but took it at {receipt.position}."
-    for event in decision.events:
+    for event, stated in zip(decision.events, headers, strict=True):
         held = log.events.get(event.version)
         if held is None:
             yield f"the log has lost version {event.version}, a {event.type}."
         elif held.body != event.body:
             yield f"the log holds another {held.type} at version {event.version}."
-        elif held.header != header(request.organisation, request.stream, decision, event):
+        elif held.header != stated:
             yield f"the log holds another header at version {event.version}."
 
 
@@ -314,11 +320,13 @@ def _said_of(decision: RawDecision) -> tuple[str, int, int, tuple[str, ...]]:
 
 
 def _events(versions: Iterable[int]) -> str:
-    """Versions as a person says them: events 1-14, 17."""
+    """Versions as a person says them: events 1-14 and 17."""
     stretches: list[list[int]] = []
     for version in sorted(versions):
         if stretches and stretches[-1][-1] == version - 1:
             stretches[-1][-1] = version
         else:
             stretches.append([version, version])
-    return "Events " + ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in stretches)
+    said = [f"{a}" if a == b else f"{a}-{b}" for a, b in stretches]
+    word = "event" if said == [f"{stretches[0][0]}"] else "events"
+    return f"{word} {' and '.join((', '.join(said[:-1]), said[-1]) if said[1:] else said)}"

@@ -273,7 +273,8 @@ def _differences(file: DossierFile, case: RawCase) -> Iterator[Finding]:
     lawful = dossier_of(file.organisation, case).model_dump(mode="json")
     paths = _paths(file.dossier.model_dump(mode="json"), lawful)
     for path in paths[:MOST]:
-        yield _wrong(f"{path} is not what the enclosed decisions come to.", "dossier")
+        what = f"{path} is not what the enclosed decisions come to in this version of Standpipe."
+        yield _wrong(what, "dossier")
     if len(paths) > MOST:
         yield _wrong(f"{len(paths) - MOST} more differences are left out.", "dossier")
 

@@ -236,7 +236,7 @@ def _verify(key: Key, text: str, signature: bytes) -> None:
         time, signature = int.from_bytes(signature[:8]), signature[8:]
         text = f"cosignature/v1\ntime {time}\n{text}"
     try:
-        key.public.verify(signature, text.encode("utf-8", "replace"))
+        key.public.verify(signature, utf8(text))
     except InvalidSignature:
         raise Bad(f"the signature of {key.name} is wrong") from None
 
@@ -258,6 +258,7 @@ class Check:
         self.open = 0
         """Events of the decision that are still to come."""
         self.recorded_at = ""
+        """Of the decision."""
         self.begun = self.ended = False
         self.size = 0
         # The last version of each case. On disk, because there may be millions; gone in the end.
@@ -292,7 +293,7 @@ class Check:
             self.found("truncated", "the line has no end: the file was cut here")
             return
         try:
-            line = loads(raw, "the line")
+            line = loads(raw, "the line", unique)
             kind = line.get("type")
             if kind == "export" and not self.begun:
                 self._export(line)
@@ -319,10 +320,8 @@ class Check:
         if line.get("format") != FORMAT:
             raise Unusable(f"The file is not a {FORMAT}: get the checker that came with it.")
         verdict = self.verdict
-        verdict.organisation, verdict.origin = (
-            text_of(line, "organisation"),
-            text_of(line, "origin"),
-        )
+        verdict.organisation = text_of(line, "organisation")
+        verdict.origin = text_of(line, "origin")
         verdict.first, verdict.last = number_of(line, "first"), number_of(line, "last")
         self.size = number_of(line, "size")
         if not 1 <= verdict.first <= verdict.last + 1 <= self.size + 1:
@@ -375,12 +374,13 @@ class Check:
             position += 1
 
     def _decision(self, line: dict[str, Any]) -> None:
+        before = self.decision
         self._whole_decision()
         self.verdict.decisions += 1
         command, count = text_of(line, "command"), number_of(line, "events")
-        id = loads(command.encode("utf-8", "replace"), "the command").get("id")
+        id = loads(utf8(command), "the command").get("id")
         stream, decided_at = text_of(line, "stream"), text_of(line, "decided_at")
-        text_of(line, "recorded_at")
+        self.recorded_at = text_of(line, "recorded_at")
         self.verdict.without_events += not count
         if not count and self.position < self.size:
             self.found("order", "a decision without events stands before the last leaf", line)
@@ -391,6 +391,8 @@ class Check:
             "stream": stream,
             "decided_at": decided_at,
         }
+        if self.decision == before:
+            self.found("command", "the decision was told just before this", line)
 
     def _whole_decision(self) -> None:
         if self.open:
@@ -403,7 +405,9 @@ class Check:
         # First of all the leaf: whatever else is wrong with the event, the tree has one for it.
         leaf = sha256(b"\x00" + header.encode("utf-8", "replace")).digest()
         self._next(position, leaf, {"position": position})
-        told = loads(header.encode("utf-8", "replace"), "the header")
+        caused = self.decision if self.open else None
+        self.open = max(0, self.open - 1)
+        told = loads(utf8(header), "the header")
         # Without a backslash nothing in it is escaped, and all of it can be taken as it is.
         named = {name: type(value) for name, value in told.items()} == HEADER
         if not named or "\\" in header or written(told) != header or told["version"] >= 2**31:
@@ -417,13 +421,14 @@ class Check:
         if told["event_id"] != str(uuid.uuid5(NAMESPACE, name)):
             self.found("event-id", "the id is not that of its place", place)
         self._version(told["stream"], told["version"], place)
-        self._recorded(text_of(line, "recorded_at"), place)
+        recorded_at = text_of(line, "recorded_at")
         self._body(text_of(line, "body"), told, place)
-        if not self.open or self.decision is None:
+        if caused is None:
             self.found("command", "the command that caused it is not here", place)
             return
-        self.open -= 1
-        for name, value in self.decision.items():
+        if recorded_at != self.recorded_at:
+            self.found("time", "event and decision differ in when they were recorded", place)
+        for name, value in caused.items():
             if told[name] != value:
                 self.found("command", f"header and decision differ in the {name}", place)
 
@@ -431,7 +436,7 @@ class Check:
         if hexed(body) != told["body_hash"]:
             self.found("body", "the body is not the one that the header commits to", place)
             return
-        said = loads(body.encode(), "the body")
+        said = loads(utf8(body), "the body")
         same = {"type": "type", "schema_version": "schema_version", "at": "occurred_at"}
         for inside, outside in same.items():
             if said.get(inside) != told[outside]:
@@ -478,11 +483,6 @@ class Check:
             self.found("version", f"version {expected} of the case was expected here", place)
         self.versions.execute("INSERT OR REPLACE INTO v VALUES (?, ?)", (stream, version))
 
-    def _recorded(self, at: str, place: dict[str, Any]) -> None:
-        if at < self.recorded_at:
-            self.found("time", "it was recorded before the event before it", place)
-        self.recorded_at = max(at, self.recorded_at)
-
     def _end(self, line: dict[str, Any]) -> None:
         self._whole_decision()
         self.ended = True
@@ -513,15 +513,25 @@ class Check:
         return verdict
 
 
-def loads(raw: bytes, what: str) -> dict[str, Any]:
+def loads(
+    raw: bytes, what: str, made: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """A JSON object. Raises Bad."""
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, object_pairs_hook=made)
     except (ValueError, RecursionError):
         raise Bad(f"{what} is no JSON") from None
     if not isinstance(value, dict):
         raise Bad(f"{what} is no JSON object")
     return cast("dict[str, Any]", value)
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that says nothing twice: other programs might read the other one."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError
+    return made
 
 
 def text_of(line: dict[str, Any], name: str) -> str:
@@ -539,7 +549,15 @@ def number_of(line: dict[str, Any], name: str) -> int:
 
 
 def hexed(content: str) -> str:
-    return sha256(content.encode("utf-8", "replace")).hexdigest()
+    return sha256(utf8(content)).hexdigest()
+
+
+def utf8(content: str) -> bytes:
+    """The bytes of a text. Raises Bad for half a character, which JSON can hold and UTF-8 not."""
+    try:
+        return content.encode()
+    except UnicodeEncodeError:
+        raise Bad("it holds what is no text") from None
 
 
 def written(told: dict[str, Any]) -> str:

@@ -151,5 +151,5 @@ def _check_covered(case: RawCase, size: int) -> None:
     until = f"the last one covers {size} events" if size else "there is none yet"
     raise NotProven(
         f"{len(beyond)} events of {case.stream}, up to position {max(beyond)} in the log, are not"
-        f" under a checkpoint: {until}. Make one (standpipe audit checkpoint), then ask again."
+        f" under a checkpoint: {until}. Make one, then ask again: standpipe audit checkpoint --make"
     )

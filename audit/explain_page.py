@@ -22,7 +22,8 @@ def page(shown: Explanation) -> str:
 
 def _lines(shown: Explanation) -> Iterator[str]:
     zone = ZoneInfo(shown.time_zone)
-    yield from paper.top(f"{shown.case_id} at a moment", STYLE)
+    there = shown.at.astimezone(zone)
+    yield from paper.top(f"{shown.case_id}, {there:%Y-%m-%d %H:%M}", STYLE)
     yield f"<p>As the log of {escape(shown.organisation)} knew it at"
     yield f"{paper.time(shown.at, zone)}. All times {escape(shown.time_zone)}.</p></header>"
     if shown.timeline is None:
@@ -52,7 +53,8 @@ def sequel(shown: Explanation) -> str:
     """What came after that moment, in a sentence."""
     if not shown.later:
         return "Nothing was decided afterwards."
-    return f"Decisions afterwards: {shown.later}; their events are not in here unless told so."
+    told = ", but for what they told of that time" if shown.told_later else ""
+    return f"What was decided afterwards ({shown.later} decisions) is left out{told}."
 
 
 def _then(shown: Explanation, then: Timeline, zone: ZoneInfo) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 from activities.canonical import json_time, leaf_hash
 from activities.database import Connection
 from audit.check_export import FORMAT
-from audit.export_rows import Entry, Selection, entries
+from audit.export_rows import Selection, Taken, entries, recorded
 from audit.log import copied
 from audit.tree import Frontier
 
@@ -93,9 +93,9 @@ async def write(
         async for chunk in chunks:
             lines: list[str] = []
             for entry in chunk:
-                if entry.command is not None:
+                if entry.decision is not None:
                     decisions += 1
-                    lines.append(_decision(entry))
+                    lines.append(_decision(entry.stream, entry.decision))
                 lines.append(
                     f'{{"type":"event","position":{entry.position},'
                     f'"recorded_at":"{entry.recorded_at}",'
@@ -120,12 +120,11 @@ async def write(
     return Written(policies, decisions, without_events, events, leaves, size, root, signed)
 
 
-def _decision(entry: Entry) -> str:
-    assert entry.command is not None
+def _decision(stream: str, taken: Taken) -> str:
     return (
-        f'{{"type":"decision","stream":{_text(entry.stream)},"decided_at":"{entry.decided_at}",'
-        f'"recorded_at":"{entry.recorded_at}","events":{entry.event_count},'
-        f'"command":{_told(entry.command)}}}\n'
+        f'{{"type":"decision","stream":{_text(stream)},"decided_at":"{taken.decided_at}",'
+        f'"recorded_at":"{taken.recorded_at}","events":{taken.event_count},'
+        f'"command":{_told(taken.command)}}}\n'
     )
 
 
@@ -174,10 +173,8 @@ async def _without_events(connection: Connection, selection: Selection) -> Async
         _WITHOUT_EVENTS, selection.organisation, selection.since, selection.before, prefetch=1_000
     )
     async for stream, decided_at, recorded_at, command in begun:
-        yield (
-            f'{{"type":"decision","stream":{_text(stream)},"decided_at":"{json_time(decided_at)}",'
-            f'"recorded_at":"{json_time(recorded_at)}","events":0,"command":{_told(command)}}}\n'
-        ).encode()
+        taken = Taken(command, 0, json_time(decided_at), recorded(recorded_at))
+        yield _decision(stream, taken).encode()
 
 
 def _told(content: bytes) -> str:

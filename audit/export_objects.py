@@ -1,7 +1,6 @@
 """What an event concerns: cases, customers, crews, staff, units, premises; opaque ids, all."""
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from audit.export_rows import Row
@@ -19,11 +18,13 @@ FIELDS: dict[str, str] = {
 """Which type of object a body's field names."""
 CASES = frozenset(("about_case", "arrears", "case", "complaint", "drawn", "fault", "source"))
 """Fields that may name another case."""
+PARTIES = frozenset(("party", "parties"))
 OF_OWNERS = {"person": "staff", "unit": "unit", "role": "role"}
 OF_ACTORS = {"crew": "crew", "system": "service", "service": "service"}
 """By role; whoever has another is staff."""
 
 _CASE = re.compile(rf"({'|'.join(LIFECYCLES)})-[a-z0-9-]{{1,60}}", re.ASCII)
+_NAMED = FIELDS.keys() | CASES | PARTIES | {"to"}
 _TO_PERSONS = frozenset(("ApprovalDelegated",))
 """Events whose `to` is a person; elsewhere it is a role, or another organisation."""
 
@@ -35,11 +36,8 @@ class Thing(NamedTuple):
     type: str
 
 
-class Relation(NamedTuple):
-    """What an event has to do with an object."""
-
-    thing: Thing
-    qualifier: str
+Relation = tuple[Thing, str]
+"""An object, and what an event has to do with it."""
 
 
 def case_of(stream: str) -> Thing:
@@ -47,46 +45,47 @@ def case_of(stream: str) -> Thing:
     return Thing(stream, f"case.{stream.partition('-')[0]}")
 
 
-def relations(row: Row) -> Iterator[Relation]:
+def relations(row: Row) -> list[Relation]:
     """All objects that an event concerns: its case, who did it, and those that its body names."""
-    stream, actor = row.header["stream"], row.actor
-    yield Relation(case_of(stream), "case")
-    yield Relation(_thing(OF_ACTORS.get(actor["role"], "staff"), actor["subject"]), "actor")
+    header, actor = row.header, row.actor
+    found: list[Relation] = [
+        (case_of(header["stream"]), "case"),
+        (_thing(OF_ACTORS.get(actor["role"], "staff"), actor["subject"]), "actor"),
+    ]
     for name, value in row.body.items():
-        yield from _named(row.header, name, value)
+        _look(header, name, value, found)
+    return found
 
 
-def _named(header: dict[str, Any], name: str, value: Any) -> Iterator[Relation]:
+def _look(header: dict[str, Any], name: str, value: Any, found: list[Relation]) -> None:
+    """Wherever in a body, a field means what its name says."""
     match value:
         case str():
-            if name in FIELDS or name in CASES or name in ("party", "parties", "to"):
-                yield from _thing_named(header, name, value)
+            if name in _NAMED:
+                _take(header, name, value, found)
         case {"kind": str(kind), "id": str(id)} if kind in OF_OWNERS:
-            yield Relation(_thing(OF_OWNERS[kind], id), name)
+            found.append((_thing(OF_OWNERS[kind], id), name))
         case dict():
-            inside = cast("dict[str, Any]", value)
-            for key, part in inside.items():
-                yield from _named(header, key, part)
+            for key, part in cast("dict[str, Any]", value).items():
+                _look(header, key, part, found)
         case list():
-            parts = cast("list[Any]", value)
-            for part in parts:
-                yield from _named(header, name, part)
+            for part in cast("list[Any]", value):
+                _look(header, name, part, found)
         case _:
             return
 
 
-def _thing_named(header: dict[str, Any], name: str, value: str) -> Iterator[Relation]:
+def _take(header: dict[str, Any], name: str, value: str, found: list[Relation]) -> None:
     if name in CASES and _CASE.fullmatch(value):
         if value != header["stream"]:
-            yield Relation(case_of(value), "other case" if name == "case" else name)
-    elif name in ("party", "parties"):
-        yield Relation(Thing(value, "party"), "party")
-    elif name == "departments":
-        yield Relation(_thing("unit", value), "department")
+            found.append((case_of(value), "other case" if name == "case" else name))
+    elif name in PARTIES:
+        found.append((Thing(value, "party"), "party"))
     elif name in FIELDS:
-        yield Relation(_thing(FIELDS[name], value), name)
+        qualifier = "department" if name == "departments" else name
+        found.append((_thing(FIELDS[name], value), qualifier))
     elif name == "to" and header["type"] in _TO_PERSONS:
-        yield Relation(_thing("staff", value), name)
+        found.append((_thing("staff", value), name))
 
 
 def _thing(type: str, id: str) -> Thing:

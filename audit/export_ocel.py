@@ -6,10 +6,11 @@ Events stream through; objects wait on disk, for there may be millions.
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, closing
-from json import encoder, loads
+from json import encoder
 from typing import IO, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from activities.database import Connection
 from audit.export_flat import Type, attributes
@@ -23,9 +24,15 @@ from lifecycles.policies import pinned
 
 _BODIES = f"""
     SELECT e.stream, e.version, e.position, e.body, s.policy
-    FROM events e JOIN streams s USING (organisation, stream)
-    WHERE e.organisation = $1 AND e.position <= $2 AND (e.stream, e.version) > ($3, $4)
-    ORDER BY e.organisation, e.stream, e.version LIMIT {CHUNK}
+    FROM (
+        SELECT * FROM events
+        WHERE organisation = $1 AND position <= $2 AND (stream, version) > ($3, $4)
+        ORDER BY stream, version LIMIT {CHUNK}
+    ) e
+    LEFT JOIN LATERAL (
+        SELECT * FROM streams s WHERE s.organisation = $1 AND s.stream = e.stream OFFSET 0
+    ) s ON true
+    ORDER BY e.stream, e.version
 """
 _POLICIES = """
     SELECT p.hash, p.content FROM policies p
@@ -131,11 +138,11 @@ def _event(row: Row, things: _Things, types: Types) -> str:
     for name, type, value in attributes(row):
         if declared.setdefault(name, type) != type:
             declared[name] = "string"  # once a number, once a word: both are texts
-        values.append(f'{{"name":{_text(name)},"value":{_text(value)}}}')
+        values.append(f'{{"name":"{name}","value":{_text(value)}}}')
     linked: list[str] = []
     for thing, qualifier in dict.fromkeys(relations(row)):
         things.add(thing)
-        linked.append(f'{{"objectId":{_text(thing.id)},"qualifier":{_text(qualifier)}}}')
+        linked.append(f'{{"objectId":{_text(thing.id)},"qualifier":"{qualifier}"}}')
     return (
         f'{{"id":{_text(row.header["event_id"])},"type":{_text(row.name)},'
         f'"time":{_text(row.header["occurred_at"])},'
@@ -219,7 +226,8 @@ class _Life:
         if self._changes is None:
             return
         try:
-            event = self._lifecycle.event(loads(body))
+            said = from_json(body)
+            event = self._lifecycle.event(said)
         except ValueError:  # pydantic's is one
             self._changes = None
             return
@@ -228,10 +236,9 @@ class _Life:
         now = {"stage": str(self._state.stage)}
         if owner is not None:
             now["owner"] = f"{owner.kind}/{owner.id}"
-        at = loads(body)["at"]
         for name, value in now.items():
             if self._now.get(name) != value:
-                self._changes.append((position, Change(name, value, at)))
+                self._changes.append((position, Change(name, value, said["at"])))
         self._now = now
 
     def changes(self, first: int) -> tuple[Change, ...] | None:

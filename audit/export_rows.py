@@ -1,10 +1,12 @@
 """The log as exports read it: a range of positions, each event with the decision that caused it."""
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+
+from pydantic_core import from_json
 
 from activities.canonical import json_time, leaf_hash
 from activities.database import Connection
@@ -22,18 +24,26 @@ _LAST = """
         (SELECT max(position) FROM events WHERE organisation = $1)
     )
 """
-# The command comes once, with the first of its events.
+# The command comes once, with the first of its events. First the events by an index, then for each
+# its decision: joined in any other way, each chunk would sort the whole log.
 _ENTRIES = f"""
-    SELECT e.position, e.stream, e.version, e.recorded_at, e.header, e.body, d.event_count,
-        d.decided_at, CASE WHEN e.version = d.version - d.event_count + 1 THEN d.command END
-    FROM events e
-    LEFT JOIN decisions d USING (organisation, stream, command_id)
-    WHERE e.organisation = $1 AND e.position >= $2 AND e.position <= $3 AND {{after}}
-    ORDER BY {{order}} LIMIT {CHUNK}
+    SELECT e.position, e.stream, e.version, e.recorded_at, e.header, e.body,
+        CASE WHEN e.version = d.version - d.event_count + 1 THEN d.command END,
+        d.event_count, d.decided_at, d.recorded_at
+    FROM (
+        SELECT * FROM events
+        WHERE organisation = $1 AND position >= $2 AND position <= $3 AND {{after}}
+        ORDER BY {{order}} LIMIT {CHUNK}
+    ) e
+    LEFT JOIN LATERAL (
+        SELECT * FROM decisions d
+        WHERE d.organisation = $1 AND d.stream = e.stream AND d.command_id = e.command_id OFFSET 0
+    ) d ON true
+    ORDER BY {{outer}}
 """
-_BY_POSITION = _ENTRIES.format(after="e.position > $4", order="e.position")
+_BY_POSITION = _ENTRIES.format(after="position > $4", order="position", outer="e.position")
 _BY_CASE = _ENTRIES.format(
-    after="(e.stream, e.version) > ($4, $5)", order="e.organisation, e.stream, e.version"
+    after="(stream, version) > ($4, $5)", order="stream, version", outer="e.stream, e.version"
 )
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -59,6 +69,17 @@ class Selection(NamedTuple):
         return self.last - self.first + 1
 
 
+class Taken(NamedTuple):
+    """A decision as it is stored."""
+
+    command: bytes
+    event_count: int
+    decided_at: str
+    """As JSON has it."""
+    recorded_at: str
+    """As an event's."""
+
+
 class Entry(NamedTuple):
     """An event as it is stored, believed in nothing."""
 
@@ -66,15 +87,11 @@ class Entry(NamedTuple):
     stream: str
     version: int
     recorded_at: str
-    """UTC, always with six decimals: so texts sort as times do."""
+    """UTC, always with six decimals."""
     header: bytes
     body: bytes
-    event_count: int | None
-    """Of its decision; None where there is none."""
-    decided_at: str | None
-    """By the decision's row, as JSON has it."""
-    command: bytes | None
-    """With the decision's first event alone."""
+    decision: Taken | None
+    """With the first of its events alone."""
 
 
 class Row(NamedTuple):
@@ -138,16 +155,36 @@ async def entries(
     Whoever closes this before its end must terminate the connection (see `audit.log.copied`).
     """
     organisation, first, last, *_ = selection
-    query = _BY_POSITION if order == "position" else _BY_CASE
-    after: tuple[Any, ...] = (first - 1,) if order == "position" else ("", 0)
+    if order == "case":
+        async with aclosing(_by_case(connection, organisation, first, last)) as cases:
+            async for chunk in cases:
+                yield chunk
+        return
+    while first <= last:
+        until = min(last, first + CHUNK - 1)  # so that each chunk is a small part of the index
+        async with aclosing(
+            copied(connection, _BY_POSITION, organisation, first, until, first - 1)
+        ) as chunks:
+            async for chunk in chunks:
+                yield [_entry(row) for row in chunk]
+        # Over a gap, which is not this module's to find.
+        following = await connection.fetchrow(_FIRST, organisation, until + 1)
+        first = last + 1 if following is None else following["position"]
+
+
+async def _by_case(
+    connection: Connection, organisation: str, first: int, last: int
+) -> AsyncGenerator[list[Entry]]:
+    stream, version = "", 0
     while True:
         count = 0
-        async with aclosing(copied(connection, query, organisation, first, last, *after)) as chunks:
+        async with aclosing(
+            copied(connection, _BY_CASE, organisation, first, last, stream, version)
+        ) as chunks:
             async for chunk in chunks:
                 decoded = [_entry(row) for row in chunk]
                 count += len(decoded)
-                end = decoded[-1]
-                after = (end.position,) if order == "position" else (end.stream, end.version)
+                stream, version = decoded[-1].stream, decoded[-1].version
                 yield decoded
         if count < CHUNK:
             return
@@ -165,9 +202,9 @@ async def rows(
             for entry in chunk:
                 try:
                     text = entry.body.decode()
-                    header, body = json.loads(entry.header), json.loads(text)
-                    if entry.command is not None:
-                        command = json.loads(entry.command)
+                    header, body = from_json(entry.header), from_json(text)
+                    if entry.decision is not None:
+                        command = from_json(entry.decision.command)
                         key = header["stream"], header["command_id"]
                     if key != (header["stream"], header["command_id"]):
                         raise KeyError
@@ -192,18 +229,38 @@ async def rows(
 
 
 def _entry(row: Sequence[bytes | None]) -> Entry:
-    position, stream, version, recorded_at, header, body, count, decided_at, command = row
+    position, stream, version, recorded_at, header, body, *decision = row
     return Entry(
         int.from_bytes(position or b"", signed=True),
         (stream or b"").decode("utf-8", "replace"),
         int.from_bytes(version or b"", signed=True),
-        _instant(recorded_at or b"").isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        _recorded(recorded_at or b""),
         header or b"",
         body or b"",
-        None if count is None else int.from_bytes(count, signed=True),
-        None if decided_at is None else json_time(_instant(decided_at)),
-        command,
+        None if decision[0] is None else _taken(*decision),
     )
+
+
+def _taken(
+    command: bytes | None, count: bytes | None, decided_at: bytes | None, recorded_at: bytes | None
+) -> Taken:
+    return Taken(
+        command or b"",
+        int.from_bytes(count or b"", signed=True),
+        json_time(_instant(decided_at or b"")),
+        _recorded(recorded_at or b""),
+    )
+
+
+@lru_cache(maxsize=4)
+def _recorded(raw: bytes) -> str:
+    """When something was recorded; of all that is appended at once it is the same."""
+    return recorded(_instant(raw))
+
+
+def recorded(at: datetime) -> str:
+    """A time with six decimals, as exports write when something was recorded."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _instant(raw: bytes) -> datetime:

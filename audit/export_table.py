@@ -33,7 +33,7 @@ COLUMNS: dict[str, str] = {
 }
 """Names and types, in order. `kind` is the case's, `command` the command's type, `leaf` the hash in
 the tree (hex), `body` JSON."""
-ROW_GROUP = 50_000
+ROW_GROUP = 20_000
 
 
 class NoParquet(Exception):

@@ -11,7 +11,6 @@ from audit.export_flat import Type, attributes
 from audit.export_rows import Row, Selection, rows
 
 _TAGS: dict[Type, str] = {
-    "string": "string",
     "time": "date",
     "integer": "int",
     "float": "float",
@@ -36,7 +35,6 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 </global>
 <classifier name="Activity" scope="event" keys="concept:name"/>
 """
-_SPECIAL = re.compile(r"[^ !#-%'-;=?-~\u00a0-\ud7ff]")
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -53,7 +51,7 @@ async def write(
     of their times: a fact may be told late. Raises LogDamaged.
     """
     out.write(_HEAD.encode())
-    out.write(_attribute("string", "concept:name", selection.organisation).encode())
+    out.write(_string("concept:name", selection.organisation).encode())
     cases = events = 0
     case = ""
     async with aclosing(rows(connection, selection, "case")) as chunks:
@@ -63,8 +61,8 @@ async def write(
                 stream = row.header["stream"]
                 if stream != case:
                     lines.append("</trace>\n<trace>\n" if case else "<trace>\n")
-                    lines.append(_attribute("string", "concept:name", stream))
-                    lines.append(_attribute("string", "kind", row.kind))
+                    lines.append(_string("concept:name", stream))
+                    lines.append(_string("kind", row.kind))
                     case = stream
                     cases += 1
                 lines.append(_event(row))
@@ -76,21 +74,26 @@ async def write(
 
 
 def _event(row: Row) -> str:
+    header, actor = row.header, row.actor
     parts = [
         "<event>\n",
-        _attribute("string", "concept:name", row.name),
-        _attribute("string", "lifecycle:transition", "complete"),
-        _attribute("date", "time:timestamp", row.header["occurred_at"]),
-        _attribute("string", "org:resource", row.actor["subject"]),
-        _attribute("string", "org:role", row.actor["role"]),
+        _string("concept:name", row.name),
+        '<string key="lifecycle:transition" value="complete"/>\n',
+        f'<date key="time:timestamp" value="{header["occurred_at"]}"/>\n',
+        _string("org:resource", actor["subject"]),
+        _string("org:role", actor["role"]),
     ]
-    parts += [_attribute(_TAGS[a.type], a.name, a.value) for a in attributes(row)]
+    for name, type, value in attributes(row):
+        if type == "string":
+            parts.append(_string(name, value))
+        else:
+            parts.append(f'<{_TAGS[type]} key="{name}" value="{value}"/>\n')
     parts.append("</event>\n")
     return "".join(parts)
 
 
-def _attribute(tag: str, key: str, value: str) -> str:
-    if _SPECIAL.search(value):
-        value = _NO_XML.sub("\ufffd", value)
-        return f"<{tag} key={quoteattr(key)} value={quoteattr(value)}/>\n"
-    return f'<{tag} key="{key}" value="{value}"/>\n'
+def _string(key: str, value: str) -> str:
+    if not value.isprintable() or "<" in value or "&" in value or '"' in value:
+        value = quoteattr(_NO_XML.sub("\ufffd", value))
+        return f'<string key="{key}" value={value}/>\n'
+    return f'<string key="{key}" value="{value}"/>\n'

@@ -15,7 +15,6 @@ from temporalio.api.history.v1 import History
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.builds import makers
 from activities.cases import STANDS_IN
 from activities.database import Connection
 from audit.findings import Finding
@@ -46,7 +45,7 @@ _ARCHIVED = """
 
 
 class CaseHistory(NamedTuple):
-    """One run of a case, and what made it, as its own history says."""
+    """One run of a case."""
 
     stream: CaseId
     run_id: str
@@ -54,14 +53,6 @@ class CaseHistory(NamedTuple):
     source: Literal["archive", "temporal"]
     lock: str | None = None
     """SHA-256, in hex, of the lock file of whoever archived it."""
-
-    @property
-    def builds(self) -> tuple[str, ...]:
-        return makers(self.history.events).builds
-
-    @property
-    def sdk(self) -> str | None:
-        return makers(self.history.events).sdk
 
     @property
     def closed(self) -> bool:
@@ -143,11 +134,13 @@ async def runs_of(client: Client, stream: CaseId) -> AsyncGenerator[str]:
 
 
 async def case_runs(
-    client: Client, since: datetime | None = None
+    client: Client, organisation: Organisation, since: datetime | None = None
 ) -> AsyncGenerator[tuple[CaseId, str]]:
-    """Every run on the server that is a case's; only those that lived `since` then, if given."""
+    """Every run on the server that may be a case's; with `since`, only those that lived then."""
     kinds = ", ".join(f"'{kind.capitalize()}Workflow'" for kind in LIFECYCLES)
-    query = f"WorkflowType IN ({kinds})"
+    # Somebody may have started one without saying whose it is.
+    ours = f"(Organisation = '{organisation}' OR Organisation IS NULL)"
+    query = f"WorkflowType IN ({kinds}) AND {ours}"
     if since is not None:
         query += f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{since.isoformat()}')"
     async for run in client.list_workflows(query):

@@ -136,6 +136,11 @@ _STREAMS = f"""
 """
 _STREAM_ALONE = "SELECT stream, kind, version, policy FROM streams WHERE organisation = $1"
 _POLICIES = "SELECT hash, content FROM policies WHERE hash = ANY($1)"
+_CASE = """
+    SELECT s.kind, s.version, s.policy, p.content FROM streams s
+    LEFT JOIN policies p ON p.hash = s.policy
+    WHERE s.organisation = $1 AND s.stream = $2
+"""
 
 
 async def head(connection: Connection, organisation: str) -> int:
@@ -192,6 +197,24 @@ async def cases(
             after = names[-1]
         if stream is not None or len(found) < CASES:
             return
+
+
+async def case(connection: Connection, organisation: str, stream: str) -> RawCase | None:
+    """One case, sooner than by `cases`: for whoever asks for one after the other."""
+    found = await connection.fetchrow(_CASE, organisation, stream)
+    if found is None:
+        return None
+    caused = defaultdict[str, list[RawEvent]](list)
+    for row in await connection.fetch(_EVENTS_OF, organisation, [stream]):
+        event = RawEvent(*row)
+        caused[event.command_id].append(event)
+    rows = await connection.fetch(_DECISIONS_OF, organisation, [stream])
+    decisions = tuple(RawDecision(*row, events=tuple(caused.pop(row[1], ()))) for row in rows)
+    orphans = tuple(event for events in caused.values() for event in events)
+    policy = None if found["content"] is None else _text(found["content"])
+    return RawCase(
+        stream, found["kind"], found["version"], found["policy"], policy, decisions, orphans
+    )
 
 
 async def _missing(

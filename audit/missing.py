@@ -86,13 +86,15 @@ async def find_missing(
     head = await log.head(connection, organisation)
     last: datetime | None = await connection.fetchval(_LAST, organisation, head)
     search = _Search(connection, organisation, head, replaying)
-    async with aclosing(_histories(client, None if last is None else last - SLACK)) as runs:
+    since = None if last is None else last - SLACK
+    async with aclosing(_histories(client, organisation, since)) as runs:
         async for run in runs:
             await search.look_at(run)
             report(search.seen, len(search.lost))
     appends = sorted(search.lost.values(), key=lambda lost: (lost.end, lost.events == 0))
     findings = [*search.findings, *_gaps(head, appends, search.found)]
-    findings += [f async for f in _misplaced(connection, organisation, appends)]
+    if not findings:
+        findings = [f async for f in _misplaced(connection, organisation, appends)]
     return Missing(head, tuple(appends), tuple(findings))
 
 
@@ -153,9 +155,11 @@ class _Search:
         return {row["command_id"] for row in rows}
 
 
-async def _histories(client: Client, since: datetime | None) -> AsyncGenerator[CaseHistory]:
+async def _histories(
+    client: Client, organisation: Organisation, since: datetime | None
+) -> AsyncGenerator[CaseHistory]:
     waiting: list[tuple[CaseId, str]] = []
-    async with aclosing(case_runs(client, since)) as runs:
+    async with aclosing(case_runs(client, organisation, since)) as runs:
         async for run in runs:
             waiting.append(run)
             if len(waiting) == AT_ONCE:

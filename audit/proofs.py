@@ -4,6 +4,7 @@ What is read is believed by nobody: whoever gets a proof checks it against a sig
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from audit.tree import (
 
 WIDTH = 256
 """Hashes in a full tile."""
+CHUNK = 4096
+"""Events that are read at a time."""
 _BITS = 8
 """Levels of the tree that a tile spans."""
 
@@ -40,6 +43,9 @@ _ROOTS = """
     SELECT t.number, t.root FROM tree_tiles t
     WHERE t.organisation = $1 AND t.level = $2 AND t.number >= $3 AND t.number < $4
     ORDER BY t.number
+"""
+_FULL = """
+    SELECT coalesce(max(number) + 1, 0) FROM tree_tiles WHERE organisation = $1 AND level = 0
 """
 _LATEST = "SELECT note FROM checkpoints WHERE organisation = $1 ORDER BY size DESC LIMIT 1"
 _COVERING = """
@@ -80,10 +86,23 @@ async def consistency_from(read: Reader, old_size: int, size: int) -> list[bytes
 
 
 async def frontier(connection: Connection, organisation: str, size: int) -> Frontier:
-    """The tree of `size`, to go on from there. Raises `ProofError` where it cannot be read."""
-    nodes = perfect(Span(0, size))
-    found = await _nodes(reader(connection, organisation), nodes, size)
-    return Frontier.of(size, [found[node] for node in nodes])
+    """The tree of `size`, to go on from there. Raises `ProofError` where events are missing.
+
+    As far as there are tiles they are used; the rest is read from the events, however much it is.
+    """
+    full: int = await connection.fetchval(_FULL, organisation)
+    nodes = perfect(Span(0, min(full, size // WIDTH) * WIDTH))
+    tree = Frontier()
+    with suppress(ProofError):  # the upper tiles are not written yet
+        found = await _nodes(reader(connection, organisation), nodes, size)
+        tree = Frontier.of(sum(1 << node.level for node in nodes), [found[node] for node in nodes])
+    while tree.size < size:
+        until = min(size, tree.size + CHUNK)
+        leaves = await _leaves(connection, organisation, tree.size, until)
+        if len(leaves) < until - tree.size:
+            raise ProofError(f"Position {tree.size + len(leaves) + 1} is missing.")
+        tree.extend(leaves)
+    return tree
 
 
 async def latest_checkpoint(connection: Connection, organisation: str) -> str | None:
@@ -153,13 +172,29 @@ async def _read(
 async def _partial(connection: Connection, organisation: str, at: Tile, width: int) -> list[bytes]:
     """The first hashes of a tile that is not full, up to the first that is not there."""
     start = at.number * WIDTH
-    if at.level == 0:
-        rows = await connection.fetch(_HEADERS, organisation, start, start + width)
-        known = [(row["position"] - 1, leaf_hash(row["header"])) for row in rows]
-    else:
-        rows = await connection.fetch(_ROOTS, organisation, at.level - 1, start, start + width)
-        known = [(row["number"], row["root"]) for row in rows]
-    return [hash for place, (index, hash) in enumerate(known) if index == start + place]
+    return await hashes_below(connection, organisation, at.level, start, width)
+
+
+async def hashes_below(
+    connection: Connection, organisation: str, level: int, start: int, count: int
+) -> list[bytes]:
+    """What the tiles of a level are made of, from the events or from the roots of those below.
+
+    From number `start` on, up to the first that is missing.
+    """
+    if level == 0:
+        return await _leaves(connection, organisation, start, start + count)
+    rows = await connection.fetch(_ROOTS, organisation, level - 1, start, start + count)
+    return _unbroken([(row["number"], row["root"]) for row in rows], start)
+
+
+async def _leaves(connection: Connection, organisation: str, start: int, end: int) -> list[bytes]:
+    rows = await connection.fetch(_HEADERS, organisation, start, end)
+    return _unbroken([(row["position"] - 1, leaf_hash(row["header"])) for row in rows], start)
+
+
+def _unbroken(known: Sequence[tuple[int, bytes]], start: int) -> list[bytes]:
+    return [hash for place, (index, hash) in enumerate(known, start) if index == place]
 
 
 def split_hashes(content: bytes) -> list[bytes]:

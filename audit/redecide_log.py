@@ -77,10 +77,8 @@ async def redecide_log(
             # Not forked: this one has threads.
             pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
             until.callback(pool.shutdown, cancel_futures=True)
-        try:
-            await found.share_out(_batches(connection, organisation, stream), pool, 2 * processes)
-        except log.LogDamaged as damage:
-            found.add([Finding(check="row", what=f"Not read on: {damage}", stream=stream)])
+        batches = _batches(connection, organisation, stream, found.damaged)
+        await found.share_out(batches, pool, 2 * processes)
     return Redecided(
         findings=tuple(found.findings),
         wrong=found.wrong,
@@ -141,6 +139,11 @@ class _Found:
             )
         self._report(self.events, self.wrong)
 
+    def damaged(self, what: str) -> None:
+        """A row that cannot be read; what follows from it cannot be decided again."""
+        told = f"The row of {what} holds what nobody could have appended; it was left out."
+        self.add([Finding(check="row", what=told)])
+
     def add(self, findings: Sequence[Finding]) -> None:
         self.wrong += len(findings)
         self.findings += findings[: KEPT - len(self.findings)]
@@ -152,10 +155,14 @@ def decide_batch(batch: _Batch) -> list[Again]:
 
 
 async def _batches(
-    connection: Connection, organisation: str, stream: str | None
+    connection: Connection,
+    organisation: str,
+    stream: str | None,
+    damaged: Callable[[str], None],
 ) -> AsyncGenerator[_Batch]:
     cases: list[RawCase] = []
-    async with aclosing(log.cases(connection, organisation, stream)) as found:
+    read = log.cases(connection, organisation, stream, damaged=damaged)
+    async with aclosing(read) as found:
         async for case in found:
             cases.append(case)
             if len(cases) == BATCH:

@@ -10,6 +10,7 @@ from temporalio.client import Client
 from activities.database import Connection
 from audit import log
 from audit.agreement import CaseReplayed, agree
+from audit.findings import Finding
 from audit.histories import Histories, archived, case_runs, with_temporals
 from audit.replay import Replayed, Replaying
 from schemas.base import CaseId, Organisation
@@ -107,7 +108,7 @@ class CaseReplayer:
             if len(rows) < PAGE:
                 break
         if self._client is not None:
-            async with aclosing(case_runs(self._client)) as runs:
+            async with aclosing(case_runs(self._client, self._organisation)) as runs:
                 async for stream, _ in runs:
                     if stream not in known:
                         known.add(stream)
@@ -123,18 +124,30 @@ class CaseReplayer:
 
     async def _compare(self, fetched: Fetched) -> CaseReplayed:
         stream = fetched.stream
-        runs = [
-            (run, await self._replaying.replay(stream, run.history))
-            for run in fetched.histories.runs
-        ]
+        # The histories are here already, so the log may be read while they are replayed.
+        reading = asyncio.create_task(self._read(stream))
+        try:
+            runs = [
+                (run, await self._replaying.replay(stream, run.history))
+                for run in fetched.histories.runs
+            ]
+        except BaseException:
+            reading.cancel()
+            raise
         runs = [(run, replayed) for run, replayed in runs if self._is_ours(replayed)]
-        async with self._turn:
-            found = log.cases(self._connection, self._organisation, stream)
-            async with aclosing(found):
-                case = await anext(found, None)
-        done = agree(self._organisation, stream, case, runs, known_until=fetched.head)
+        case = await reading
+        try:
+            done = agree(self._organisation, stream, case, runs, known_until=fetched.head)
+        except Exception as error:  # noqa: BLE001 - rows may hold anything; that is a finding, too
+            what = f"Not compared: its rows make no sense ({type(error).__name__})."
+            wrong = Finding(check="replay", what=what, stream=stream)
+            done = CaseReplayed(case=stream, events=0, runs=(), findings=(wrong,), notes=())
         findings = (*fetched.histories.findings, *done.findings)
         return done.model_copy(update={"findings": findings})
+
+    async def _read(self, stream: CaseId) -> log.RawCase | None:
+        async with self._turn:
+            return await log.case(self._connection, self._organisation, stream)
 
     def _is_ours(self, replayed: Replayed) -> bool:
         """Not a case of that name which another organisation has on the same server."""

@@ -15,7 +15,7 @@ from typing import Protocol
 from activities.database import Connection
 from activities.files import replace
 from audit import proofs
-from audit.notes import Checkpoint, Cosignature, NoteError, Signer, Verifier, cosign, cosignatures
+from audit.notes import Checkpoint, NoteError, Signer, Verifier, cosign
 from audit.notes import open_note as opened
 from audit.tree import ProofError, verify_consistency
 from schemas.base import Value
@@ -108,7 +108,8 @@ class Witness:
             assert shown is not None, "checked"
             if self._cosigner is not None:
                 shown = cosign(shown, self._cosigner, int(self._clock().timestamp()))
-            replace(self.note, shown)
+            if self._cosigner is not None or checkpoint != known:
+                replace(self.note, shown)
             return Seen(
                 origin=checkpoint.origin,
                 size=checkpoint.size,
@@ -116,12 +117,6 @@ class Witness:
                 before=known.size if known is not None else None,
                 cosigned_by=self._cosigner.name if self._cosigner is not None else None,
             )
-
-    def cosigned(self) -> list[Cosignature]:
-        """Our own signature under the last checkpoint, verified."""
-        if self._cosigner is None:
-            return []
-        return cosignatures(self.note.read_text(encoding="utf-8"), [self._cosigner.verifier])
 
     async def _checked(
         self, source: Source, known: Checkpoint | None, shown: str | None

@@ -91,9 +91,7 @@ class _Rows:
             await connection.copy_records_to_table("streams", records=self._streams)
             await connection.copy_records_to_table("events", records=self._events)
             await connection.copy_records_to_table("decisions", records=self._decisions)
-            await connection.copy_records_to_table(
-                "outbox", records=self._outbox, columns=_OUTBOX
-            )
+            await connection.copy_records_to_table("outbox", records=self._outbox, columns=_OUTBOX)
             await connection.execute(_CASES, self._cases)
 
     def _life(self, template: _Template, name: str) -> Iterator[bool]:
@@ -167,9 +165,7 @@ def _template(organisation: str, life: Life) -> _Template:
     return _Template(life.kind, life.policy.encode(), tuple(appends), version, json.dumps(row))
 
 
-def _renamed(
-    organisation: str, stream: str, decision: SealedDecision, name: str
-) -> SealedDecision:
+def _renamed(organisation: str, stream: str, decision: SealedDecision, name: str) -> SealedDecision:
     """The same, said of the stream with that name."""
     old, new = NAME.encode(), name.encode()
 

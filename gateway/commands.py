@@ -4,6 +4,7 @@ Works on the models alone, so a new command in `schemas/` is known here without 
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args
@@ -54,6 +55,9 @@ _UNIONS: Mapping[str, Any] = {
 }
 KINDS = tuple(_UNIONS)
 """The kinds of case of this version."""
+
+
+_NAME = re.compile(r"(--)?[a-z][a-z0-9_.-]{0,39}")
 
 
 class Invalid(Exception):
@@ -248,9 +252,8 @@ def _reason(item: Any, known: Mapping[str, Field], name: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """A name that somebody typed, without whatever else it may hold."""
-    kept = "".join(c for c in text if c.isascii() and (c.isalnum() or c in "-_."))
-    return kept[:40] or "?"
+    """A name that somebody typed, if it may be a field's; else it may be anything."""
+    return text if _NAME.fullmatch(text) else "…"
 
 
 def _plain(name: str) -> str:

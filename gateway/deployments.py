@@ -154,8 +154,8 @@ async def _described(client: Client, name: str) -> DescribeWorkerDeploymentRespo
 def _refuse(error: RPCError) -> NoReturn:
     if error.status in NOT_YET or error.status == RPCStatusCode.INVALID_ARGUMENT:
         raise NotDeployed(
-            f"Temporal does not send work there ({error.message}): see `standpipe deployment show`,"
-            " and start a worker of that build first."
+            f"Temporal does not send work there ({error.status.name}): see"
+            " `standpipe deployment show`, and start a worker of that build first."
         ) from None
     raise error
 

@@ -20,7 +20,7 @@ def content_of(name: str, folder: Path) -> str:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.toml"))) or "none"
-        raise PolicyError(f"There is no policy {name!r}; known in {folder}: {known}.")
+        raise PolicyError(f"There is no such policy; known in {folder}: {known}.")
     try:
         policy = Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:

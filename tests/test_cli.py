@@ -605,6 +605,10 @@ def test_up_runs_until_sigterm_with_a_worker_and_keeps_its_data(nowhere: Path) -
         with Running("worker") as worker:
             worker.wait_for("stderr", "A worker runs for town")
             assert worker.stopped(signal.SIGTERM) == 0
+            assert "No checkpoint is signed" not in worker.said("stderr")
+        signed = read(run("audit", "checkpoint", "--make", "--json"))
+        assert signed["vkey"] == read(run("audit", "key", "--json"))["vkey"]
+        assert signed["size"] > 0
         assert up.stopped(signal.SIGTERM) == 0, up.said("stderr")
         assert json.loads(up.said("stdout"))["pid"] == up.process.pid
         assert "Stopped. The data is kept" in up.said("stderr")
@@ -616,6 +620,10 @@ def test_up_runs_until_sigterm_with_a_worker_and_keeps_its_data(nowhere: Path) -
         assert [c["case_id"] for c in cases] == [opened["case_id"]]
         taken = run("command", opened["case_id"], "CancelRepair", "--reason", "mistake", "--json")
         assert read(taken)["outcome"]["stage"] == "Cancelled"
+        again = read(run("audit", "checkpoint", "--make", "--json"))
+        assert again["size"] > signed["size"]
+        assert again["vkey"] == signed["vkey"]
+        assert Path(".standpipe/checkpoints/town/checkpoint").read_text() == again["note"]
         assert up.stopped(signal.SIGINT) == 0
 
 

@@ -30,10 +30,15 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "ORGANISATION": "north-gas",
         "KEY": KEY,
         "TASK_QUEUE": "cases",
+        "DEPLOYMENT": "cases",
+        "BUILD_ID": "2026-11.3",
         "POLICY_DIR": "/etc/standpipe",
         "POLICY": "water",
         "MAX_CACHED_WORKFLOWS": "20000",
         "SIGNING_KEY_FILE": "keys/head.pem",
+        "CHECKPOINT_DIR": "/var/lib/checkpoints",
+        "LOG_ORIGIN": "north-gas.example/log",
+        "TIMESTAMP_URL": "http://stamps.example/tsr",
         "HTTP_HOST": "0.0.0.0",
         "HTTP_PORT": "9090",
         "OIDC_ISSUER": "https://login.town.example/realms/town",
@@ -59,7 +64,12 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "LANGUAGE": "en",
         "LETTER_DIR": "/etc/standpipe/letters",
     }
-    files = ("DATABASE_PASSWORD_FILE", "ADMIN_DATABASE_PASSWORD_FILE", "SMTP_PASSWORD_FILE")
+    files = (
+        "CHECKPOINT_KEY_FILE",
+        "DATABASE_PASSWORD_FILE",
+        "ADMIN_DATABASE_PASSWORD_FILE",
+        "SMTP_PASSWORD_FILE",
+    )
     given["OPEN311_KEYS_FILE"] = str(tmp_path / "keys")
     (tmp_path / "keys").write_text(f"# of apps\ntown-app {'0aF' * 21}0\n")
     for name in files:
@@ -77,6 +87,9 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert settings.key_encryption_key() == bytes(range(32))
     assert (settings.task_queue, settings.organisation) == ("cases", "north-gas")
     assert settings.max_cached_workflows == 20000
+    assert settings.checkpoint_key() == b"checkpoint_key_file of/@:?"
+    assert settings.checkpoint_folder == Path("/var/lib/checkpoints")
+    assert settings.origin == "north-gas.example/log"
     missing = set(Settings.model_fields) - {name.lower() for name in given}
     # They exclude `key`, `provider_secret`, `gateway_token` and `smtp_url`.
     assert missing == {"key_file", "provider_secret_file", "gateway_token_file", "email_url"}
@@ -163,6 +176,30 @@ def test_the_embedded_key_is_found_and_its_absence_named(tmp_path: Path) -> None
         settings.key_encryption_key()
     (tmp_path / "key").write_text(KEY + "\n")
     assert settings.key_encryption_key() == bytes(range(32))
+
+
+def test_the_logs_own_key_is_the_embedded_one_only_on_the_embedded_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path, organisation="north-gas")
+    assert settings.checkpoint_key() is None
+    (tmp_path / "checkpoint-key").write_text("pem\n")
+    assert settings.checkpoint_key() == b"pem"
+    assert settings.checkpoint_folder == tmp_path / "checkpoints"
+    assert settings.origin == "standpipe/north-gas"
+    monkeypatch.setenv("STANDPIPE_DATABASE_URL", "postgresql://w@db/x")
+    assert Settings(data_dir=tmp_path).checkpoint_key() is None, "that is another log's"
+    monkeypatch.setenv("STANDPIPE_CHECKPOINT_KEY_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("STANDPIPE_TIMESTAMP_URL", "ftp://stamps.example")
+    monkeypatch.setenv("STANDPIPE_LOG_ORIGIN", "a b+c")
+    with pytest.raises(SettingsError) as refusal:
+        Settings()
+    for wrong in ("TIMESTAMP_URL: must begin with http://", "LOG_ORIGIN"):
+        assert wrong in str(refusal.value)
+    for name in ("TIMESTAMP_URL", "LOG_ORIGIN"):
+        monkeypatch.delenv(f"STANDPIPE_{name}")
+    with pytest.raises(SettingsError, match="CHECKPOINT_KEY_FILE: cannot read"):
+        Settings()
 
 
 def test_several_hosts_and_sockets_are_valid_urls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import stack.postgres
 import stack.server
 from settings import Settings
 from stack import Stack, StackError, connect_temporal, endpoints, ensure_key, url_as
+from stack.embedded import ed25519_key
 
 RUN_UNTIL_STOPPED = """
 import asyncio, json, sys
@@ -460,6 +463,17 @@ def test_a_key_that_is_none_is_refused_without_showing_it(tmp_path: Path) -> Non
     with pytest.raises(StackError, match="must be base64 of 32 bytes") as refusal:
         ensure_key(tmp_path)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_key_that_signs_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint-key"
+    content = ed25519_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert isinstance(load_pem_private_key(content, None), Ed25519PrivateKey)
+    assert ed25519_key(path) == content
+    path.chmod(0o644)
+    with pytest.raises(StackError, match="is open to others"):
+        ed25519_key(path)
 
 
 def test_nothing_running_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

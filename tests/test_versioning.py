@@ -1,4 +1,4 @@
-"""Builds of the workers: which one a case goes to, and that a case is carried on by the next one."""
+"""Builds of the workers: which one a case goes to, and that the next one carries it on."""
 
 import asyncio
 import json
@@ -10,13 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from click.testing import Result
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHistory
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from activities import builds
 from activities.builds import build_id, lock_hash, makers, sources_hash
@@ -178,9 +177,7 @@ async def test_what_waits_on_a_fresh_server_is_taken_up_by_the_first_worker(
     assert await made_by(desk, case_id) == tuple(current)
 
 
-async def test_a_build_that_no_worker_runs_is_not_made_current(
-    desk: Desk, deployment: str
-) -> None:
+async def test_a_build_that_no_worker_runs_is_not_made_current(desk: Desk, deployment: str) -> None:
     version = WorkerDeploymentVersion(deployment, "one")
     with pytest.raises(NotDeployed, match="start one first"):
         await make_current(desk.client, version, patience=0.2)
@@ -265,7 +262,7 @@ def test_whoever_packages_may_name_the_build(monkeypatch: pytest.MonkeyPatch) ->
     assert deployments.version_of(Settings()) == WorkerDeploymentVersion("town", "2026-11.3")
     monkeypatch.setenv("STANDPIPE_BUILD_ID", "with blanks in it")
     monkeypatch.setenv("STANDPIPE_DEPLOYMENT", "dots.are.separators")
-    with pytest.raises(SettingsError, match="(?s)DEPLOYMENT: .*BUILD_ID: "):
+    with pytest.raises(SettingsError, match=r"(?s)DEPLOYMENT: .*BUILD_ID: "):
         Settings()
 
 

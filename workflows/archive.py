@@ -1,4 +1,4 @@
-"""The archive's registers as Temporal workflows, and the archiver, which enters in them for ever."""
+"""The archive's registers as Temporal workflows, and the archiver, which fills them."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""`standpipe audit explain`, `dossier` and `check-dossier`: one case, then and for good."""
+"""`standpipe audit explain`: one case at any moment."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -10,20 +10,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit import dossier as proving
 from audit import log
-from audit.check_dossier import Checked, check
-from audit.dossier import DossierFile
 from audit.explain import Decided, Explanation, explain, moment, recorded
 from audit.explain_page import page, sequel, unknown
 from audit.findings import Finding
-from audit.notes import NoteError, Signer, Verifier, open_note
 from audit.session import Auditing, auditing
-from gateway import commands, dossier_page
+from gateway import commands
 from gateway.drawing import drawn_approval, drawn_head, drawn_next, drawn_promises, table
-from gateway.permit import arrears_case
 from gateway.session import NoSuchCase
-from gateway.terminal.output import AsJson, Exit, Failure, OneLine, WrongInput, fail, run, show
+from gateway.terminal.output import AsJson, Exit, Failure, OneLine, run, show
 from gateway.timeline import Entry, Timeline
 from gateway.words import Clock, listed, readable
 from lifecycles.policies import pinned
@@ -57,7 +52,7 @@ def explain_case(
     async def work() -> Explanation:
         wanted = commands.case_id(case)
         async with auditing(Settings()) as found:
-            raw = await _case(found, wanted)
+            raw = await case_in_log(found, wanted)
             if raw.policy is None:
                 raise Failure(Exit.FAILED, f"The policy that {wanted} pinned is not in the log.")
             policy, decisions = pinned(raw.policy), recorded(raw)
@@ -68,14 +63,18 @@ def explain_case(
     shown = run(work(), as_json=as_json)
     drawn = list(drawn_explanation(shown))
     if html is not None:
-        _write(html, page(shown), "--html")
+        write(html, page(shown), "--html")
         drawn.append(OneLine(f"\nWritten: {html}"))
     show(shown, *drawn, as_json=as_json)
 
 
-async def _case(found: Auditing, case_id: str) -> log.RawCase:
-    async for raw in log.cases(found.connection, found.organisation, case_id):
-        return raw
+async def case_in_log(found: Auditing, case_id: str) -> log.RawCase:
+    """A case as it stands in the log. Raises `NoSuchCase`."""
+    try:
+        async for raw in log.cases(found.connection, found.organisation, case_id):
+            return raw
+    except log.LogDamaged as error:
+        raise Failure(Exit.FAILED, str(error)) from None
     raise NoSuchCase(f"There is no case {case_id}: see `standpipe case list`.")
 
 
@@ -148,126 +147,6 @@ def _told_later(entries: Iterable[Entry], clock: Clock) -> Table:
     return drawn
 
 
-def prove(
-    case: Annotated[str, typer.Argument(metavar="CASE", help="Such as arrears-1f2e3d.")],
-    out: Annotated[
-        Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where to write the two files.")
-    ] = Path(),
-    as_json: AsJson = False,
-) -> None:
-    """A cutoff's dossier that proves itself: with every decision and its proof, signed if we may.
-
-    Whoever can read the log's key signs the file; without it the proofs and the signed checkpoint
-    show that all in it is true, but not that nothing came after.
-
-    JSON: {"case_id", "complete", "signed", "events", "files": [PATH, PATH]}.
-    """
-
-    async def work() -> DossierFile:
-        arrears_case(case)
-        settings = Settings()
-        async with auditing(settings) as found:
-            raw = await _case(found, case)
-            try:
-                content = await proving.content_of(found.connection, found.organisation, raw)
-            except proving.NotProven as error:
-                raise Failure(Exit.FAILED, str(error)) from None
-        return proving.signed(content, _signer(settings, content.checkpoint))
-
-    file = run(work(), as_json=as_json)
-    data, html = (out / f"{file.case_id}.proven.{form}" for form in ("json", "html"))
-    _write(data, proving.text(file), "--out")
-    _write(html, dossier_page.page(file.dossier), "--out")
-    events = sum(len(d.events) for d in file.decisions)
-    by = "It is signed by the log's key." if file.signature else _UNSIGNED
-    show(
-        {
-            "case_id": file.case_id,
-            "complete": file.dossier.complete,
-            "signed": file.signature is not None,
-            "events": events,
-            "files": [str(data), str(html)],
-        },
-        Text(f"The dossier of {file.case_id} proves its {events} events. {by}", style="bold"),
-        OneLine(f"Written: {data} and {html} (for people; the first one is what counts)"),
-        OneLine(f"Anybody checks it with: standpipe audit check-dossier {data} --key …"),
-        as_json=as_json,
-    )
-
-
-_UNSIGNED = "It is not signed: that nothing came after them, it does not show."
-
-
-def check_dossier(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What was written.")],
-    key: Annotated[
-        list[str],
-        typer.Option(metavar="VKEY", help="The log's key as you pinned it, or a file with it."),
-    ],
-    need_signature: Annotated[
-        bool, typer.Option("--signed", help="A file that is not signed as a whole is wrong.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check a proven dossier with the pinned key alone. 1: something in it is wrong, all listed.
-
-    Repeat --key for the keys of witnesses. Needs no server, and asks nobody.
-
-    JSON: {"ok", "case_id", "signed", "proven", "unproven", "checkpoint": {"origin", "size",
-    "root"}, "findings": [finding, …]}.
-    """
-
-    try:
-        keys = [Verifier.parse(_pinned(each)) for each in key]
-        found = check(file.read_bytes(), keys, need_signature=need_signature)
-    except NoteError as error:
-        fail(WrongInput(f"--key: {error}"), as_json=as_json)
-    except OSError as error:
-        fail(WrongInput(f"FILE or --key cannot be read: {error.strerror}."), as_json=as_json)
-    at = found.checkpoint
-    show(
-        {
-            "ok": not found.findings,
-            "case_id": found.file.case_id if found.file else None,
-            "signed": found.signed,
-            "proven": found.proven,
-            "unproven": found.unproven,
-            "checkpoint": at and {"origin": at.origin, "size": at.size, "root": at.root.hex()},
-            "findings": found.findings,
-        },
-        *_drawn_check(found),
-        as_json=as_json,
-    )
-    if found.findings:
-        raise typer.Exit(Exit.FAILED)
-
-
-def _pinned(key: str) -> str:
-    return key if "+" in key else Path(key).read_text(encoding="utf-8")
-
-
-def _drawn_check(found: Checked) -> Iterator[RenderableType]:
-    if found.findings:
-        yield Text(f"Wrong: {len(found.findings)} findings. Do not rely on it.", style="bold red")
-        yield drawn_findings(found.findings)
-        return
-    file, at = found.file, found.checkpoint
-    assert file is not None, "what cannot be read is a finding"
-    assert at is not None, "what is not signed is a finding"
-    verdict = "complete" if file.dossier.complete else "NOT complete: see `missing` in it"
-    yield Text(f"In order: the dossier of {file.case_id} is {verdict}.", style="bold green")
-    yield Text(
-        f"{found.proven} events stand in the log {at.origin} of {at.size} events, root"
-        f" {at.root.hex()}; decided and folded again, they come to exactly this dossier."
-    )
-    yield Text("The whole file is signed by the log's key." if found.signed else _UNSIGNED)
-    if found.unproven:
-        yield Text(
-            f"Commands that caused nothing: {found.unproven}; nothing in the log commits to them.",
-            style="dim",
-        )
-
-
 def drawn_findings(findings: Iterable[Finding]) -> Table:
     """Findings in a table, each with its place."""
     drawn = table("Where", "Check", "What")
@@ -280,7 +159,8 @@ def drawn_findings(findings: Iterable[Finding]) -> Table:
     return drawn
 
 
-def _write(path: Path, content: str, option: str) -> None:
+def write(path: Path, content: str, option: str) -> None:
+    """Write a file that was asked for by an option."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
@@ -288,16 +168,3 @@ def _write(path: Path, content: str, option: str) -> None:
         raise typer.BadParameter(
             f"cannot be written: {error.strerror}", param_hint=option
         ) from None
-
-
-def _signer(settings: Settings, checkpoint: str) -> Signer | None:
-    """The log's own key, where whoever asks can read it."""
-    pem = settings.checkpoint_key()
-    if pem is None:
-        return None
-    try:
-        signer = Signer.from_pem(settings.origin, pem)
-        open_note(checkpoint, [signer.verifier])
-    except NoteError as error:
-        raise WrongInput(f"This key did not sign the log's checkpoint. {error}") from None
-    return signer

@@ -1,17 +1,21 @@
 """`standpipe audit checkpoint`, `key` and `witness`: what was signed of a log, and who holds it."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from cryptography import x509
 from rich.text import Text
 
 from activities.checkpoints import Contradiction, Folder, NotKept, check_marks
+from activities.database import Connection, reached
 from audit.notes import Checkpoint, Kind, NoteError, Signer, Verifier, split
+from audit.proofs import latest_checkpoint
 from audit.session import auditing
+from audit.timestamps import NotStamped, stamped_at
 from audit.witness import InDatabase, Seen, SplitView, StateError, Witness
 from gateway.checkpoints import checkpoints, log_signer
 from gateway.session import Session
@@ -22,6 +26,7 @@ from gateway.terminal.output import (
     OneLine,
     WrongInput,
     explain,
+    fail,
     run,
     say,
     show,
@@ -37,53 +42,62 @@ _NO_KEY = (
 )
 
 
+_STAMPS = """
+    SELECT authority, answer FROM timestamps WHERE organisation = $1 AND size = $2
+    ORDER BY recorded_at
+"""
+
+
 class _Shown(NamedTuple):
     note: str
     checkpoint: Checkpoint
     later: int
+    stamps: Mapping[str, bytes]
 
 
 def checkpoint(
     make: Annotated[
         bool, typer.Option("--make", help="Sign one now, if anything is new. Needs the log's key.")
     ] = False,
+    roots: Annotated[
+        Path | None,
+        typer.Option(
+            "--timestamp-roots",
+            metavar="FILE",
+            help="Check its time stamps under these certificates, in PEM. 1: one does not hold.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The newest signed checkpoint, and whether the log still is what was signed. 1: it is not.
 
-    JSON: {"origin", "size", "root", "note", "later": events after it, "vkey"}; "note" is null
-    before the first, "vkey" where the log's key is not at hand.
+    JSON: {"origin", "size", "root", "note", "later": events after it, "vkey", "stamps":
+    {authority: time or null}}; "note" is null before the first, "vkey" where the log's key is not
+    at hand, a time where --timestamp-roots is not given.
     """
 
-    async def work() -> _Shown | None:
+    async def work() -> tuple[_Shown | None, str | None]:
         settings = Settings()
-        if make:
-            await _make(settings)
-        # The folder is the workers'; an auditor elsewhere has none.
-        folder = Folder(settings.checkpoint_folder, settings.organisation)
-        with _findings():
-            kept = folder.read()
-            async with auditing(settings) as found:
-                marks = await check_marks(found.connection, found.organisation, kept)
-                head: int = await found.connection.fetchval(_HEAD, found.organisation)
-        if not marks:
-            return None
-        newest = max(marks, key=lambda mark: mark.size)
-        signed = Checkpoint.parse(split(newest.note)[0])
-        return _Shown(newest.note, signed, head - signed.size)
+        signer = log_signer(settings)
+        shown = await (_make(settings) if make else _newest(settings))
+        return shown, signer.vkey if signer is not None else None
 
-    found = run(work(), as_json=as_json)
-    signer = log_signer(Settings())
-    vkey = signer.vkey if signer is not None else None
+    trusted = _certificates(roots) if roots is not None else None
+    found, vkey = run(work(), as_json=as_json)
     if found is None:
+        nothing = dict.fromkeys(("origin", "root", "note", "later"))
         show(
-            {"origin": None, "size": 0, "root": None, "note": None, "later": None, "vkey": vkey},
+            {**nothing, "size": 0, "vkey": vkey, "stamps": {}},
             Text("No checkpoint is signed yet. A worker with the log's key signs one within a"),
             Text("minute of the first event; `standpipe audit checkpoint --make` does it now."),
             as_json=as_json,
         )
         return
-    note, signed, later = found
+    note, signed, later, answers = found
+    try:
+        stamps = {name: _stamped(answer, note, trusted) for name, answer in answers.items()}
+    except NotStamped as error:
+        fail(Failure(Exit.FAILED, str(error)), as_json=as_json)
     show(
         {
             "origin": signed.origin,
@@ -92,10 +106,12 @@ def checkpoint(
             "note": note,
             "later": later,
             "vkey": vkey,
+            "stamps": stamps,
         },
         *(OneLine(line) for line in note.splitlines()),
         Text(""),
         Text(f"The log still is what was signed; {later} events came after it."),
+        *(Text(f"Stamped by {name}: {at or 'not checked'}.") for name, at in stamps.items()),
         *(_pinning(vkey) if vkey is not None else ()),
         as_json=as_json,
     )
@@ -174,14 +190,57 @@ def witness(
     run(work(), as_json=as_json, again="The witness has stopped; what it knows is kept.")
 
 
-async def _make(settings: Settings) -> None:
+async def _make(settings: Settings) -> _Shown | None:
+    """With a worker's rights, which an auditor does not have."""
     async with Session(settings) as session:
         making = checkpoints(session)
         if making is None:
             raise Failure(Exit.FAILED, _NO_KEY)
         with _findings():
-            await making.make()
+            signed = await making.make()
         await making.stamped()
+        if signed is None:
+            return None
+        async with reached(), session.pool.acquire() as connection:
+            note = await latest_checkpoint(connection, session.organisation)
+            assert note is not None, "it was signed just now"
+            return await _shown(connection, session.organisation, note)
+
+
+async def _newest(settings: Settings) -> _Shown | None:
+    # The folder is the workers'; an auditor elsewhere has none. It is read first, because what a
+    # log is compared with must not be younger than what is read of it.
+    with _findings():
+        kept = Folder(settings.checkpoint_folder, settings.organisation).read()
+        async with auditing(settings) as found:
+            marks = await check_marks(found.connection, found.organisation, kept)
+            if not marks:
+                return None
+            newest = max(marks, key=lambda mark: mark.size)
+            return await _shown(found.connection, found.organisation, newest.note)
+
+
+async def _shown(connection: Connection, organisation: str, note: str) -> _Shown:
+    signed = Checkpoint.parse(split(note)[0])
+    head: int = await connection.fetchval(_HEAD, organisation)
+    rows = await connection.fetch(_STAMPS, organisation, signed.size)
+    stamps = {row["authority"]: row["answer"] for row in rows}
+    return _Shown(note, signed, head - signed.size, stamps)
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        raise typer.BadParameter(
+            "cannot be read: give certificates in PEM", param_hint="--timestamp-roots"
+        ) from None
+
+
+def _stamped(answer: bytes, note: str, roots: Sequence[x509.Certificate] | None) -> str | None:
+    if roots is None:
+        return None
+    return stamped_at(answer, note, roots).isoformat()
 
 
 async def _look(watching: Witness) -> Seen | None:
@@ -238,16 +297,21 @@ def _findings() -> Generator[None]:
 
 
 def _pinned(given: str) -> Verifier:
+    pinned = pinned_key(given)
+    if pinned.kind is not Kind.LOG:
+        raise WrongInput("--key: that is a witness's key, not a log's")
+    return pinned
+
+
+def pinned_key(given: str) -> Verifier:
+    """A key that somebody pinned: its line, or a file that holds it. Raises `WrongInput`."""
     try:
         text = given if "+" in given else Path(given).read_text(encoding="utf-8")
-        pinned = Verifier.parse(text)
+        return Verifier.parse(text)
     except NoteError as error:
         raise WrongInput(f"--key: {error}") from None
     except (OSError, UnicodeDecodeError):
         raise WrongInput("--key: it is neither a verifier key nor a file that holds one") from None
-    if pinned.kind is not Kind.LOG:
-        raise WrongInput("--key: that is a witness's key, not a log's")
-    return pinned
 
 
 def _cosigner(path: Path | None, name: str) -> Signer | None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from rich.console import RenderableType
@@ -75,7 +75,7 @@ def export_log(
             raise WrongInput("--out: Parquet is packed inside; leave out the .gz.")
         async with auditing(settings) as found:
             chosen = await select(found.connection, found.organisation, *times)
-            signed = await _signed(found, chosen)
+            notes = await _signed(found, chosen)
             with progress() as bars:
                 try:
                     return await export(
@@ -83,8 +83,8 @@ def export_log(
                         chosen,
                         format,
                         file,
-                        origin=signed.origin,
-                        notes=signed.notes,
+                        origin=settings.origin,
+                        notes=notes,
                         done=_told(bars, chosen.total),
                     )
                 except (NoParquet, LogDamaged) as error:
@@ -108,30 +108,21 @@ def _told(bars: Progress, total: int) -> Callable[[int], None]:
     return done
 
 
-class _Signed(NamedTuple):
-    """What is signed of a log."""
-
-    origin: str
-    notes: list[Note]
-
-
-async def _signed(found: Auditing, chosen: Selection) -> _Signed:
+async def _signed(found: Auditing, chosen: Selection) -> list[Note]:
     """The first checkpoint that covers all of the range, and the newest."""
-    origin, notes = f"standpipe/{found.organisation}", list[Note]()
     texts = [
         await proofs.checkpoint_covering(found.connection, found.organisation, chosen.last),
         await proofs.latest_checkpoint(found.connection, found.organisation),
     ]
-    for text in dict.fromkeys(texts):
-        if text is not None:
-            try:
-                checkpoint = Checkpoint.parse(split(text)[0])
-            except NoteError as error:
-                why = f"A checkpoint in the database is damaged: {error}"
-                raise Failure(Exit.FAILED, why) from None
-            origin = checkpoint.origin
-            notes.append(Note(text, checkpoint.size))
-    return _Signed(origin, notes)
+    try:
+        return [
+            Note(text, Checkpoint.parse(split(text)[0]).size)
+            for text in dict.fromkeys(texts)
+            if text is not None
+        ]
+    except NoteError as error:
+        why = f"A checkpoint in the database is damaged: {error}"
+        raise Failure(Exit.FAILED, why) from None
 
 
 def _times(since: str | None, before: str | None) -> tuple[datetime | None, datetime | None]:
@@ -170,7 +161,9 @@ def _drawn(done: Exported) -> list[RenderableType]:
     if done.format != Format.JSONL:
         return [*drawn, Text("It proves nothing by itself: for that, take --format jsonl.")]
     if not done.signed:
-        drawn.append(Text("No signed checkpoint is in it: `standpipe audit checkpoint` makes one."))
+        drawn.append(
+            Text("No signed checkpoint is in it: `standpipe audit checkpoint --make` makes one.")
+        )
     elif done.signed < done.last:
         later = done.last - done.signed
         drawn.append(Text(f"The last {later} events are under no checkpoint yet."))

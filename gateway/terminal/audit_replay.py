@@ -20,7 +20,7 @@ from audit.session import Auditing, auditing
 from gateway import commands
 from gateway.drawing import table
 from gateway.session import NoSuchCase
-from gateway.terminal.audit_case import drawn_findings
+from gateway.terminal.audit_dossier import drawn_findings
 from gateway.terminal.output import AsJson, Exit, OneLine, WrongInput, progress, run, show
 from settings import Settings
 
@@ -71,8 +71,9 @@ def redecide(
 
     done = run(work(), as_json=as_json)
     told = (
-        f"Decided again: {done.commands} commands of {done.cases} cases, {done.events} events,"
-        f" {done.signatures} signatures; the log ended at {done.position}."
+        f"Decided again: {_many(done.commands, 'command')} of {_many(done.cases, 'case')},"
+        f" {_many(done.events, 'event')}, {_many(done.signatures, 'signature')}; the log ended at"
+        f" {done.position}."
     )
     show(done, *_verdict(told, done.findings, done.wrong, _REDECIDED), as_json=as_json)
     if done.wrong:
@@ -122,7 +123,8 @@ def replay(
 
     cases, count, runs = run(work(), as_json=as_json)
     findings = [finding for one in cases for finding in one.findings]
-    told = f"Replayed with build {build_id()}: {runs} histories of {count} cases."
+    histories = f"{runs} histories" if runs != 1 else "1 history"
+    told = f"Replayed with build {build_id()}: {histories} of {_many(count, 'case')}."
     drawn: list[RenderableType] = [_drawn_runs(cases)] if not every else []
     for one in cases:
         drawn += [Text(f"{one.case}: {note}", style="dim") for note in one.notes[:SHOWN]]
@@ -190,6 +192,10 @@ def _verdict(
     more = f" The first {SHOWN} are shown; --json has more." if wrong > SHOWN else ""
     return [
         drawn_findings(findings[:SHOWN]),
-        Text(f"{told} {wrong} findings.{more}", style="bold red"),
+        Text(f"{told} {_many(wrong, 'finding')}.{more}", style="bold red"),
         OneLine(then[1]),
     ]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

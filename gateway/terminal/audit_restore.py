@@ -17,7 +17,7 @@ from audit.notes import Checkpoint, NoteError, Verifier, open_note
 from audit.replay import Replaying
 from audit.restore import LostAppend, NotRestored, check_root, restore
 from gateway.drawing import table
-from gateway.terminal.audit_case import drawn_findings
+from gateway.terminal.audit_dossier import drawn_findings
 from gateway.terminal.output import AsJson, Exit, OneLine, WrongInput, progress, run, say, show
 from settings import Settings
 from stack import connect_temporal, endpoints, url_as

@@ -71,7 +71,9 @@ def set_current(build: BuildArgument = None, as_json: AsJson = False) -> None:
     show(
         {"name": found.name, "current": found.current},
         Text(said, style="bold"),
-        Text("Keep workers of the build before it until nothing has gone wrong: it is the way back."),
+        Text(
+            "Keep workers of the build before it until nothing has gone wrong: it is the way back."
+        ),
         as_json=as_json,
     )
 

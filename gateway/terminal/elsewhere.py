@@ -18,7 +18,7 @@ THERE = frozenset(
 NOWHERE = frozenset(
     {
         *("rehearse repairs", "rehearse arrears", "policy check", "policy show", "policy holidays"),
-        *("key create", "token"),
+        *("key create", "token", "audit check-dossier", "audit check-export"),
     }
 )
 """… and those that work with files here alone. All others need the servers themselves."""

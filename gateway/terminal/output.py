@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from enum import IntEnum
@@ -81,12 +82,16 @@ class Verbs(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        words = list(ctx.args)
+        words = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
         except _UsageError as error:
             error.message = _without_values(error.message, words)
             raise
+
+
+_OPTION = re.compile(r"--?[a-z][a-z-]{0,29}")
+"""What may be an option with a slip in it; anything else may be a value without its option."""
 
 
 def _without_values(message: str, words: list[str]) -> str:
@@ -95,6 +100,9 @@ def _without_values(message: str, words: list[str]) -> str:
     values = {w.partition("=")[2] if w.startswith("-") else w for w in words}
     for value in sorted(values - {""}, key=len, reverse=True):
         message = message.replace(repr(value), "'…'")
+    for option in {w.partition("=")[0] for w in words if w.startswith("-")}:
+        if not _OPTION.fullmatch(option):
+            message = message.replace(option, "--…")
     return message
 
 

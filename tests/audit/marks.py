@@ -5,6 +5,7 @@ import json
 import zlib
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from quopri import encodestring
 from typing import Any, NamedTuple
@@ -77,12 +78,13 @@ def written(text: str) -> dict[str, bytes]:
     return found
 
 
-def needles(marks: Marks) -> dict[bytes, str]:
-    """What to look for, and what it is called."""
+def needles(marks: Marks, *forms: str) -> dict[bytes, str]:
+    """What to look for, in these forms or in all, and what it is called."""
     found: dict[bytes, str] = {}
     for field, text in marks._asdict().items():
         for form, needle in written(text).items():
-            found.setdefault(needle, f"{field} in {form}")
+            if not forms or form in forms:
+                found.setdefault(needle, f"{field} in {form}")
     return found
 
 
@@ -110,14 +112,19 @@ def packed(data: bytes) -> bytes:
 
 
 def in_files(folder: Path, *several: Mapping[bytes, str]) -> list[dict[str, list[str]]]:
-    """By file below the folder, each read once: what is seen of each of several."""
+    """By file below the folder: what is seen of each of several. Of equal files, the first."""
     found: list[dict[str, list[str]]] = [{} for _ in several]
+    known: set[bytes] = set()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            name, data = str(path.relative_to(folder)), path.read_bytes()
-            for wanted, places in zip(several, found, strict=True):
-                if told := seen(data, wanted) + seen(name.encode(), wanted):
-                    places[name] = told
+        if not path.is_file() or path.is_symlink():
+            continue
+        name, data = str(path.relative_to(folder)), path.read_bytes()
+        if (digest := sha256(data).digest()) in known:
+            data = b""
+        known.add(digest)
+        for wanted, places in zip(several, found, strict=True):
+            if told := seen(data, wanted) + seen(name.encode(), wanted):
+                places[name] = told
     return found
 
 

@@ -21,6 +21,9 @@ from tests.conftest import Database
 ORIGIN = f"standpipe/{ORGANISATION}"
 SIGNER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
+EDITED = "UPDATE events SET header = set_byte(header, 20, get_byte(header, 20) # 1)"
+"""A bit of a header is another."""
+
 
 @dataclass
 class Book:

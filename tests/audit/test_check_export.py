@@ -36,7 +36,7 @@ from tests.audit.exports import (
     note,
 )
 
-ROUNDS = int(os.environ.get("TEST_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "5"))
 MODULE = Path(check_export.__file__)
 Line = dict[str, Any]
 PINNED = [parse_key(KEY.vkey)]
@@ -174,6 +174,17 @@ def drop_decision(lines: list[Line], random: Random) -> str:
     return "command"
 
 
+def split_decision(lines: list[Line], random: Random) -> str:
+    several = [
+        p for p, line in enumerate(lines) if line["type"] == "decision" and line["events"] > 1
+    ]
+    place = random.choice(several)
+    lines.insert(place + 2, lines[place] | {"events": lines[place]["events"] - 1})
+    lines[place]["events"] = 1
+    lines[-1]["decisions"] += 1
+    return "command"
+
+
 def drop_silent_decision(lines: list[Line], random: Random) -> str:
     places = [p for p, line in enumerate(lines) if line.get("events") == 0 and "command" in line]
     del lines[random.choice(places)]
@@ -301,6 +312,7 @@ TAMPERING: list[Callable[[list[Line], Random], str]] = [
     drop_event,
     drop_and_close_the_gap,
     drop_decision,
+    split_decision,
     drop_silent_decision,
     insert_event,
     insert_forged_event,
@@ -505,6 +517,18 @@ def test_alone_in_an_empty_folder_it_says_all_with_its_exit_code(
         assert unusable.returncode == 2
         assert unusable.stderr.strip()
     assert run("old.note", "--key", KEY.vkey).returncode == 2
+
+
+def test_a_line_that_says_something_twice_or_half_a_character_is_found(
+    whole: tuple[bytes, list[bytes]], tmp_path: Path
+) -> None:
+    twice = whole[0].replace(b'"body":"', b'"body":"{}","body":"', 1)
+    assert "line" in {finding.check for finding in checked(twice, tmp_path).findings}
+    lines = lines_of(whole[0])
+    lines[events(lines)[3]]["body"] += "\ud800"
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    (finding, *_) = checked(content, tmp_path).findings
+    assert finding.check == "line"
 
 
 def test_it_imports_the_standard_library_and_cryptography_alone() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from activities.canonical import canonical, header, leaf_hash, seal
+from activities.canonical import canonical, leaf_hash, seal
 from audit.check_dossier import check
 from audit.dossier import DossierFile, content, dossier_of, signed, text
 from audit.log import RawCase, RawDecision, RawEvent
@@ -19,6 +19,7 @@ from audit.notes import Checkpoint, Kind, Signer, cosign, sign
 from audit.tree import node_hash
 from gateway.policies import content_of
 from schemas.envelope import AppendRequest
+from tests.audit.told import row
 from tests.lifecycles.arrears_cases import Debt, approved, hold, stopped
 from tests.lifecycles.repair_cases import POLICIES
 
@@ -52,50 +53,19 @@ def path_of(index: int, leaves: Sequence[bytes]) -> list[bytes]:
 
 def case_of(debt: Debt) -> RawCase:
     """A case as the log holds it, among other cases' events."""
+    stream = debt.state.case_id
     request = AppendRequest(
         organisation="town",
-        stream=debt.state.case_id,
+        stream=stream,
         expected_version=0,
         decisions=tuple(step.decision() for step in debt.steps),
     )
-    decisions: list[RawDecision] = []
-    for step, sealed in zip(debt.steps, seal(request), strict=True):
-        events = tuple(
-            RawEvent(
-                position=8 + 3 * e.version,
-                stream=debt.state.case_id,
-                version=e.version,
-                event_id=e.event_id,
-                type=e.type,
-                schema_version=e.schema_version,
-                occurred_at=step.decided_at,
-                recorded_at=step.decided_at,
-                command_id=sealed.command_id,
-                header=header("town", debt.state.case_id, sealed, e),
-                body=e.body,
-            )
-            for e in sealed.events
-        )
-        actor = step.command.actor
-        decisions.append(
-            RawDecision(
-                stream=debt.state.case_id,
-                command_id=sealed.command_id,
-                command=sealed.command,
-                command_hash=sealed.command_hash,
-                actor=actor.subject,
-                role=actor.role,
-                proof=actor.proof,
-                decided_at=step.decided_at,
-                recorded_at=step.decided_at,
-                event_count=len(events),
-                version=sealed.version,
-                position=events[-1].position if events else 0,
-                events=events,
-            )
-        )
+    decisions = [
+        row(stream, sealed, step.decided_at, lambda version: 8 + 3 * version)
+        for step, sealed in zip(debt.steps, seal(request), strict=True)
+    ]
     hash = sha256(POLICY.encode()).digest()
-    return RawCase(debt.state.case_id, "arrears", debt.version, hash, POLICY, tuple(decisions))
+    return RawCase(stream, "arrears", debt.version, hash, POLICY, tuple(decisions))
 
 
 def file_of(case: RawCase, signer: Signer | None = KEY, size: int = SIZE) -> DossierFile:
@@ -171,6 +141,25 @@ def test_another_key_of_the_same_name_is_refused(case: RawCase) -> None:
 
 def test_a_signature_of_another_than_the_log_is_refused(case: RawCase) -> None:
     assert found(raw(file_of(case, OTHER))) == ["signature"]
+
+
+def test_a_file_signed_by_somebody_beside_the_log_is_not_what_the_log_signed(
+    case: RawCase,
+) -> None:
+    file = file_of(case)
+    more = f"{file.signature}{WITNESS.line(file.statement, time=1_800_000_000)}"
+    assert found(edited(file, "signature", to=more)) == ["signature"]
+
+
+def test_a_body_that_its_header_does_not_commit_to_is_found_by_the_very_field(
+    case: RawCase,
+) -> None:
+    file = file_of(case, None)
+    forged = edited(file, "decisions", 0, "events", 0, "body", to=lambda b: b.replace("P-1", "P-2"))
+    first, *rest = check(forged, KEYS).findings
+    assert (first.check, first.position, first.version) == ("header", 11, 1)
+    assert first.what == "Body, command and place do not fit its header: body_hash."
+    assert [f.check for f in rest] == ["dossier"]
 
 
 def test_a_key_of_another_log_does_not_open_a_checkpoint(case: RawCase) -> None:
@@ -329,6 +318,38 @@ def test_a_decision_left_out_in_the_middle_is_found(case: RawCase) -> None:
         del value["decisions"][place]
         assert len(left) == len(value["decisions"])
         assert found((json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def test_a_policy_that_the_case_was_not_opened_under_is_found(case: RawCase) -> None:
+    other = POLICY.replace('"name":"water"', '"name":"later"')
+    assert other != POLICY
+    swapped = case._replace(policy=other, policy_hash=sha256(other.encode()).digest())
+    assert found(raw(file_of(swapped))) == ["policy", "dossier"]
+
+
+def test_a_decision_told_as_two_is_found(case: RawCase) -> None:
+    place = next(i for i, d in enumerate(case.decisions) if len(d.events) > 1)
+    value = json.loads(text(file_of(case, None)))
+    first = value["decisions"][place]
+    second = {**first, "events": first["events"][1:]}
+    first["events"] = first["events"][:1]
+    value["decisions"].insert(place + 1, second)
+    assert found((json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()) == [
+        "decision",
+        "dossier",
+    ]
+
+
+def test_a_case_whose_events_stand_in_another_order_in_the_log_is_found(case: RawCase) -> None:
+    alone = next(d for d in case.decisions[1:] if len(d.events) == 1)
+    moved = alone._replace(events=tuple(e._replace(position=1) for e in alone.events))
+    decisions = tuple(moved if d is alone else d for d in case.decisions)
+    assert found(raw(file_of(case._replace(decisions=decisions)))) == ["order", "dossier"]
+
+
+def test_a_file_without_an_event_is_no_dossier(case: RawCase) -> None:
+    empty = edited(file_of(case, None), "decisions", to=[])
+    assert found(empty) == ["decision", "dossier"]
 
 
 def test_only_the_signature_shows_that_the_tail_is_all_there(case: RawCase) -> None:

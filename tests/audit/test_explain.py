@@ -14,7 +14,7 @@ from gateway.commands import Invalid
 from gateway.standing import Promise
 from gateway.terminal.audit_case import drawn_explanation
 from gateway.timeline import timeline
-from lifecycles.lifecycle import Step, lifecycle_of, plan
+from lifecycles.lifecycle import LIFECYCLES, Step, lifecycle_of, plan
 from lifecycles.policies import Pinned
 from schemas.envelope import Json, RecordedDecision
 from tests.gateway.pages import read
@@ -27,6 +27,7 @@ from tests.lifecycles import (
     conduct_cases,
     repair_cases,
     satisfaction_cases,
+    test_archive,
     test_premises,
 )
 from tests.lifecycles.repair_cases import WATER
@@ -256,6 +257,12 @@ def register() -> None:
     register.month("2026-05", "2026-06-02", {"north": (10, 2)})
 
 
+def archived() -> None:
+    register = test_archive.Register()
+    register.enter()
+    register.take([], test_archive.ENDS + test_archive.DAY)
+
+
 LIVES: dict[str, tuple[Any, Callable[[], object], Pinned]] = {
     "repair": (repair_cases, repair_cases.unhappy, GAS),
     "complaint": (repair_cases, complaint_cases.confirmed, GAS),
@@ -264,7 +271,12 @@ LIVES: dict[str, tuple[Any, Callable[[], object], Pinned]] = {
     "assessment": (assessment_cases, assessment_cases.closed, WATER),
     "premises": (test_premises, place, WATER),
     "satisfaction": (satisfaction_cases, register, GAS),
+    "archive": (test_archive, archived, GAS),
 }
+
+
+def test_no_kind_of_case_is_left_out() -> None:
+    assert LIVES.keys() == LIFECYCLES.keys()
 
 
 @pytest.mark.parametrize("kind", LIVES)

@@ -444,6 +444,8 @@ async def test_only_a_login_that_is_nothing_else_becomes_an_auditor(shared: Shar
     await shared.admin.execute(f"CREATE ROLE {more} IN ROLE pg_read_all_data")
     with pytest.raises(NoAuditor, match="nothing else"):
         await set_auditors(url, [(more, OURS)])
+    with pytest.raises(NoAuditor, match="as a superuser"):
+        await set_auditors(shared.database.url(), [(f"{more}_2", OURS)])
     one, _ = await shared.auditor(OURS)
     scopes = await set_auditors(url, [(one, THEIRS), (one, OURS)])
     assert [scope for scope in scopes if scope[0] == one] == [(one, OURS), (one, THEIRS)]

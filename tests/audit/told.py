@@ -76,10 +76,10 @@ class Told:
             decisions=tuple(step.decision() for step in made.steps),
         )
         for decision in seal(request):
-            row = _row(self.stream, decision, hours(at))
-            self.decisions.append(row)
+            held = row(self.stream, decision, hours(at))
+            self.decisions.append(held)
             for place, message in decision.messages:
-                position = row.events[place].position
+                position = held.events[place].position
                 self.outbox.setdefault(position, []).append(message.model_dump())
         self.state, self.version = made.state, made.version
         return self
@@ -153,10 +153,16 @@ def _sealed(e: RawEvent) -> SealedEvent:
     return SealedEvent(e.event_id, e.version, e.type, e.schema_version, at, e.body)
 
 
-def _row(stream: str, decision: SealedDecision, now: datetime) -> RawDecision:
+def row(
+    stream: str,
+    decision: SealedDecision,
+    now: datetime,
+    position: Callable[[int], int] = lambda version: 1000 + version,
+) -> RawDecision:
+    """A decision as the log holds it; `position` is an event's by its version."""
     events = tuple(
         RawEvent(
-            position=1000 + e.version,
+            position=position(e.version),
             stream=stream,
             version=e.version,
             event_id=event_id(ORGANISATION, stream, e.version),
@@ -170,18 +176,19 @@ def _row(stream: str, decision: SealedDecision, now: datetime) -> RawDecision:
         )
         for e in decision.events
     )
+    actor = json.loads(decision.command)["actor"]
     return RawDecision(
         stream=stream,
         command_id=decision.command_id,
         command=decision.command,
         command_hash=decision.command_hash,
-        actor="clerk-1",
-        role="clerk",
-        proof="local",
+        actor=actor["subject"],
+        role=actor["role"],
+        proof=actor["proof"],
         decided_at=now,
         recorded_at=now,
         event_count=len(events),
         version=decision.version,
-        position=1000 + decision.version,
+        position=position(decision.version),
         events=events,
     )

@@ -1,9 +1,14 @@
 """Cases that were really lived, on real servers, for what compares a log with its histories."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import gzip
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -19,6 +24,11 @@ from audit.histories import CaseHistory, case_runs, fetched
 from audit.log import RawCase
 from gateway.policies import content_of
 from lifecycles.decisions import Rejected
+from lifecycles.lifecycle import LIFECYCLES, plan
+from lifecycles.policies import pinned
+from schemas.archive import register_id
+from schemas.base import SYSTEM
+from schemas.envelope import AppendRequest
 from stack import Endpoints, connect_temporal, url_as
 from tests.replay.lives import COMMON, LIVES
 from tests.workflows.conftest import POLICIES
@@ -30,6 +40,8 @@ class Town:
     """Some cases, and the database whose log has them."""
 
     admin_url: str
+    name: str
+    """Part of every case's name."""
     cases: dict[str, RawCase]
     runs: dict[str, list[CaseHistory]]
     """By case, the oldest first."""
@@ -77,6 +89,59 @@ async def astray(desk: Desk) -> None:
 TOLD = {**LIVES, "astray": astray}
 
 
+async def new_copy(servers: Endpoints, admin_url: str) -> str:
+    """The same log in another database."""
+    assert servers.admin_url is not None
+    name = f"copy_{uuid4().hex}"
+    await copy_database(servers, urlsplit(admin_url).path[1:], name)
+    return url_as(servers.admin_url, database=name)
+
+
+async def archive(admin_url: str, run: CaseHistory) -> None:
+    """What the archiver does with a closed run: its hash into the log, its history beside it."""
+    now = datetime.now(UTC)
+    content = run.history.SerializeToString(deterministic=True)
+    hash = sha256(content).digest()
+    connection = await superuser(admin_url)
+    pool = await open_pool(url_as(admin_url, role="standpipe_worker"), max_size=1)
+    try:
+        policy = await connection.fetchval("SELECT convert_from(content, 'UTF8') FROM policies")
+        register = register_id(ORGANISATION, now)
+        kept, archive = EventLog(pool), LIFECYCLES["archive"]
+        version, state = 0, archive.initial(register, ORGANISATION, *pinned(policy))
+        for event in await kept.read_stream(ORGANISATION, register):
+            version, state = event.version, archive.evolve(state, archive.event(event.body))
+        entered = {
+            "type": "RecordHistory",
+            **{"case": run.stream, "run": run.run_id, "sha256": hash.hex(), "bytes": len(content)},
+            **{"events": len(run.history.events), "build_id": "1+a", "sdk": "1", "lock": None},
+            "original": True,
+        }
+        command = archive.command(
+            {"id": f"archive/{run.run_id}", "actor": SYSTEM.model_dump(), "body": entered}
+        )
+        made = plan(archive, state, version, [command], now)
+        assert not made.refused
+        request = AppendRequest(
+            organisation=ORGANISATION,
+            stream=register,
+            expected_version=version,
+            policy=policy if version == 0 else None,
+            decisions=tuple(step.decision() for step in made.steps),
+            summary=archive.summary(made.state),
+        )
+        assert (await kept.append_events(request)).status == "appended"
+        await connection.execute(
+            "INSERT INTO histories"
+            " VALUES ($1, $2, $3, $4, $5, $6, '1+a', '1', NULL, true, $7, 1, $8)",
+            *(ORGANISATION, run.stream, run.run_id, hash, gzip.compress(content)),
+            *(len(run.history.events), register, now),
+        )
+    finally:
+        await connection.close()
+        pool.terminate()
+
+
 @asynccontextmanager
 async def desk_on(client: Client, admin_url: str, task_queue: str) -> AsyncIterator[Desk]:
     """A desk on that database, with a worker that takes this task queue."""
@@ -101,7 +166,7 @@ async def lived(servers: Endpoints, *lives: str) -> Town:
         await asyncio.gather(*(TOLD[life](desk.called(f"{life}-{suffix}")) for life in lives))
         cases = await cases_of(admin_url)
         runs = await runs_on(client, list(cases))
-    return Town(admin_url, cases, runs)
+    return Town(admin_url, suffix, cases, runs)
 
 
 async def cases_of(admin_url: str) -> dict[str, RawCase]:
@@ -116,7 +181,7 @@ async def cases_of(admin_url: str) -> dict[str, RawCase]:
 async def runs_on(client: Client, streams: Sequence[str]) -> dict[str, list[CaseHistory]]:
     """The cases' histories, once the server lists all of their runs."""
     found: dict[str, list[CaseHistory]] = {}
-    listed = [run async for run in case_runs(client) if run[0] in streams]
+    listed = [run async for run in case_runs(client, ORGANISATION) if run[0] in streams]
     for run in await fetched(client, listed):
         found.setdefault(run.stream, []).append(run)
     for runs in found.values():
@@ -129,6 +194,17 @@ async def superuser(admin_url: str) -> asyncpg.Connection:
     return await asyncpg.connect(
         admin_url, server_settings={"search_path": "standpipe", "timezone": "UTC"}
     )
+
+
+def only(name: str) -> Callable[..., AsyncGenerator[tuple[str, str]]]:
+    """The server's list without the cases of other tests, whose logs are elsewhere."""
+
+    async def runs(*arguments: Any) -> AsyncGenerator[tuple[str, str]]:
+        async for run in case_runs(*arguments):
+            if name in run[0]:
+                yield run
+
+    return runs
 
 
 def copied(run: CaseHistory) -> CaseHistory:

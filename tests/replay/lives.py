@@ -572,11 +572,15 @@ async def assessed(desk: Desk) -> None:
 
 @life
 async def archived(desk: Desk) -> None:
-    """A month's register: entered several at a time, told twice, over with its month; late words."""
+    """A month's register: entered several at a time, told twice, over; what comes late."""
     register = register_id(ORGANISATION, datetime.now(UTC))
 
     async def entered(number: int, sha256: str = "0") -> None:
-        history = {"case": f"repair-archived-{number}", "run": f"run-{number}", "sha256": sha256 * 64}
+        history = {
+            "case": f"repair-archived-{number}",
+            "run": f"run-{number}",
+            "sha256": sha256 * 64,
+        }
         made = {"bytes": 9000, "events": 24, "build_id": "0.1.0+1", "sdk": "1", "lock": None}
         body = {"type": "RecordHistory", **history, **made, "original": True}
         command = {"id": f"archive/run-{number}", "actor": SYSTEM.model_dump(), "body": body}

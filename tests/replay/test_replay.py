@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.worker import UnsandboxedWorkflowRunner
 
+from lifecycles import conduct, repair
+from lifecycles.conduct_findings import record_measure
+from schemas.case import TakeCase
+from schemas.conduct import MeasureTaken, RecordMeasure
 from tests.replay.histories import HISTORIES, failures, life_of, load
 from tests.replay.rare_lives import LIVES
+from tests.replay.told import Types, all_commands, all_events, disagreements, told
 from worker import WORKFLOWS
 from workflows.case import CaseWorkflow
 
@@ -52,6 +58,75 @@ def test_the_histories_cover_what_can_happen_to_a_run() -> None:
     ):
         assert EventType.Value(f"EVENT_TYPE_{name}") in seen, name
     assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in seen - resets()
+
+
+PUT_OFF = {
+    "CommitmentPaused",
+    "CommitmentResumed",
+    "CommitmentReset",
+    "CommitmentRestored",
+}
+PROMISES = {
+    *PUT_OFF,
+    "CommitmentStarted",
+    "CommitmentKept",
+    "CommitmentBroken",
+    "CommitmentMetLate",
+    "CommitmentCancelled",
+    "BreachWithdrawn",
+    "EscalationRaised",
+}
+NEVER: dict[str, Types] = {
+    "only repairs and complaints let a promise's time stand still, or owe one again": {
+        "conduct": PUT_OFF,
+        "arrears": PUT_OFF,
+        "assessment": PUT_OFF,
+        "satisfaction": PUT_OFF,
+    },
+    "these promise nothing, and nobody owns them": {
+        "premises": {*PROMISES, "OwnerChanged"},
+        "archive": {*PROMISES, "OwnerChanged"},
+    },
+    "these ask nothing of another case": {
+        "conduct": {"RecordAnswer", "RequestAnswered"},
+        "satisfaction": {"RecordAnswer", "RequestAnswered"},
+        "assessment": {"RequestAnswered"},
+        "archive": {"RequestAnswered"},
+    },
+    "the figures and accounts that these rest on stay what they are": {
+        "assessment": {"ApprovalLapsed"},
+        "satisfaction": {"ApprovalLapsed"},
+    },
+    "the rule itself asks for a reassignment, and nobody takes that back": {
+        "conduct": {"WithdrawApproval"},
+    },
+}
+"""What a kind of case shares with the others by its types and can never do, by the reason why."""
+
+
+def test_the_histories_cover_every_command_and_every_event_of_every_kind_of_case() -> None:
+    commands, events = told(load())
+    never: Types = {}
+    for kinds in NEVER.values():
+        for kind, types in kinds.items():
+            never.setdefault(kind, set()).update(types)
+    every_command = all_commands()
+    for kind, every_event in all_events().items():
+        known = every_command[kind] | every_event
+        assert known - commands[kind] - events[kind] == never.get(kind, set()), kind
+
+
+BEFORE = {
+    # Deadlines that follow each other were decisions of their own then.
+    *("repair-merged-1", "repair-merged-2", "repair-told-late-1", "repair-told-late-2"),
+    # Each wait for a reply was as long as the policy lets all of them be together.
+    "complaint-complained-1",
+}
+"""Recorded under rules that were others, before there was anybody's case to strand by that."""
+
+
+async def test_every_history_is_decided_again_as_it_was_recorded() -> None:
+    assert (await disagreements(load())).keys() == BEFORE
 
 
 def resets() -> set[int]:
@@ -100,3 +175,28 @@ async def test_a_broken_workflow_does_not_replay(
     failed = await failures(WORKFLOWS, UnsandboxedWorkflowRunner())
     assert failed
     assert all("ondetermini" in why or "workflow machines" in why for why in failed.values())
+
+
+def nothing_happens(*_: Any) -> Iterator[Any]:
+    yield from ()
+
+
+def another_slip(state: Any, command: RecordMeasure, by: Any) -> Iterator[Any]:
+    for event in record_measure(state, command, by):
+        taken = isinstance(event, MeasureTaken)
+        yield event.model_copy(update={"evidence": "forged-1"}) if taken else event
+
+
+@pytest.mark.parametrize(
+    ("deciders", "command", "broken", "found"),
+    [
+        (repair.DECIDERS, TakeCase, nothing_happens, {"repair-declined-1", "repair-refused-1"}),
+        (conduct.DECIDERS, RecordMeasure, another_slip, {"conduct-town--judged-9"}),
+    ],
+)
+async def test_a_lifecycle_that_decides_otherwise_is_found(
+    deciders: Any, command: Any, broken: Any, found: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories = [h for h in load() if life_of(h.workflow_id) in ("declined", "refused", "judged")]
+    monkeypatch.setitem(deciders, command, broken)
+    assert found <= set(await disagreements(histories))

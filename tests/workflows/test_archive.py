@@ -185,7 +185,10 @@ async def office(
 @pytest.fixture
 async def forgetful(office: Office) -> AsyncIterator[Office]:
     """On a server of its own, on which to delete a run takes seconds, not half a minute."""
-    soon = ("history.transferProcessorUpdateAckInterval", "history.visibilityProcessorUpdateAckInterval")
+    soon = (
+        "history.transferProcessorUpdateAckInterval",
+        "history.visibilityProcessorUpdateAckInterval",
+    )
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
         dev_server_log_level="error",

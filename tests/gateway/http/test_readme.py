@@ -1,4 +1,4 @@
-"""What the README says of the HTTP API: its curl lines work, its role table is the real one."""
+"""What the README says: its curl lines and its auditor's lines work, its role table is the real one."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def test_the_role_table_is_the_one_that_decides() -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed here")
-async def test_the_curl_lines_open_a_repair_and_follow_it(
+async def test_the_curl_lines_open_a_repair_which_the_auditors_lines_then_prove(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -49,8 +49,18 @@ async def test_the_curl_lines_open_a_repair_and_follow_it(
         done = await asyncio.to_thread(
             subprocess.run, ["sh", "-c", standpipe + script], capture_output=True, text=True
         )
+        case_id, _, answers = done.stdout.partition("\n")
+        proof = "\n".join(re.findall(r"```sh\n(.*?)```", between("audit"), re.DOTALL))
+        audited = await asyncio.to_thread(
+            subprocess.run,
+            ["sh", "-ec", f"{standpipe}CASE={case_id}\n{proof}"],
+            capture_output=True,
+            text=True,
+        )
         assert await asyncio.to_thread(up.stopped, signal.SIGTERM) == 0, up.said("stderr")
-    case_id, _, answers = done.stdout.partition("\n")
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert (tmp_path / "log.jsonl.gz").is_file()
+    assert case_id in (tmp_path / "case.html").read_text()
     assert re.fullmatch(r"repair-[0-9a-f]{16,}", case_id), done.stdout + done.stderr
     refused, *others = _values(answers)
     assert refused["status"] == 409
