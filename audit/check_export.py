@@ -293,7 +293,7 @@ class Check:
             self.found("truncated", "the line has no end: the file was cut here")
             return
         try:
-            line = loads(raw, "the line", unique)
+            line = loads(raw.decode(), "the line")
             kind = line.get("type")
             if kind == "export" and not self.begun:
                 self._export(line)
@@ -313,6 +313,8 @@ class Check:
                 self._end(line)
             else:
                 raise Bad("its type is none that there is")
+        except UnicodeDecodeError:
+            self.found("line", "the line is no UTF-8")
         except Bad as bad:
             self.found("line", str(bad))
 
@@ -378,7 +380,7 @@ class Check:
         self._whole_decision()
         self.verdict.decisions += 1
         command, count = text_of(line, "command"), number_of(line, "events")
-        id = loads(utf8(command), "the command").get("id")
+        id = loads(command, "the command").get("id")
         stream, decided_at = text_of(line, "stream"), text_of(line, "decided_at")
         self.recorded_at = text_of(line, "recorded_at")
         self.verdict.without_events += not count
@@ -407,7 +409,7 @@ class Check:
         self._next(position, leaf, {"position": position})
         caused = self.decision if self.open else None
         self.open = max(0, self.open - 1)
-        told = loads(utf8(header), "the header")
+        told = loads(header, "the header")
         # Without a backslash nothing in it is escaped, and all of it can be taken as it is.
         named = {name: type(value) for name, value in told.items()} == HEADER
         if not named or "\\" in header or written(told) != header or told["version"] >= 2**31:
@@ -436,7 +438,7 @@ class Check:
         if hexed(body) != told["body_hash"]:
             self.found("body", "the body is not the one that the header commits to", place)
             return
-        said = loads(utf8(body), "the body")
+        said = loads(body, "the body")
         same = {"type": "type", "schema_version": "schema_version", "at": "occurred_at"}
         for inside, outside in same.items():
             if said.get(inside) != told[outside]:
@@ -513,25 +515,27 @@ class Check:
         return verdict
 
 
-def loads(
-    raw: bytes, what: str, made: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    """A JSON object. Raises Bad."""
-    try:
-        value = json.loads(raw, object_pairs_hook=made)
-    except (ValueError, RecursionError):
-        raise Bad(f"{what} is no JSON") from None
-    if not isinstance(value, dict):
-        raise Bad(f"{what} is no JSON object")
-    return cast("dict[str, Any]", value)
-
-
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object that says nothing twice: other programs might read the other one."""
     made = dict(pairs)
     if len(made) != len(pairs):
         raise ValueError
     return made
+
+
+decoded = json.JSONDecoder(object_pairs_hook=unique).decode
+encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def loads(content: str, what: str) -> dict[str, Any]:
+    """A JSON object. Raises Bad."""
+    try:
+        value = decoded(content)
+    except (ValueError, RecursionError):
+        raise Bad(f"{what} is no JSON, or says something twice") from None
+    if not isinstance(value, dict):
+        raise Bad(f"{what} is no JSON object")
+    return cast("dict[str, Any]", value)
 
 
 def text_of(line: dict[str, Any], name: str) -> str:
@@ -562,7 +566,7 @@ def utf8(content: str) -> bytes:
 
 def written(told: dict[str, Any]) -> str:
     """Canonical JSON (RFC 8785) of a header: it holds nothing that needs more care."""
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return encoded(told)
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:

@@ -227,9 +227,9 @@ async def _missing(
     return {hash: contents.get(hash) for hash in hashes}
 
 
-def _text(content: bytes) -> str | None:
+def _text(content: bytes | None) -> str | None:
     try:
-        return content.decode()
+        return None if content is None else content.decode()
     except UnicodeDecodeError:
         return None
 
@@ -351,7 +351,7 @@ async def copied_bytes(
 def _rows(data: bytes, begin: int) -> tuple[list[Row], int]:
     """The whole rows in it, and where they end."""
     rows: list[Row] = []
-    size, at = len(data), begin
+    size, at, unpack = len(data), begin, _INT4.unpack_from
     while at + 2 <= size:
         if data[at : at + 2] == COPY_END:
             return rows, size
@@ -361,7 +361,7 @@ def _rows(data: bytes, begin: int) -> tuple[list[Row], int]:
         for _ in range(width):
             if place + 4 > size:
                 return rows, at
-            (length,) = _INT4.unpack_from(data, place)
+            (length,) = unpack(data, place)
             place += 4
             if length < 0:
                 row.append(None)

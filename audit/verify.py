@@ -17,7 +17,7 @@ from activities.database import Connection
 from audit import log
 from audit.notes import Checkpoint, Verifier
 from audit.verdict import Findings, Verdict
-from audit.verify_cases import read_cases
+from audit.verify_cases import Counts, read_cases
 from audit.verify_leaves import read_commands, read_events
 from audit.verify_tree import WINDOW, Tree
 
@@ -52,6 +52,7 @@ async def verify(
     external: Sequence[Checkpoint] = (),
     verifiers: Sequence[Verifier] = (),
     origin: str | None = None,
+    meaning: bool = True,
     report: Report = _silent,
 ) -> Verdict:
     """Read all of an organisation's log and say what is wrong with it; it only reads.
@@ -59,7 +60,8 @@ async def verify(
     `connection` is in a REPEATABLE READ transaction with `standpipe` as its search path, and nobody
     else uses it meanwhile. `external` are checkpoints that were kept elsewhere, their signatures
     verified already. `verifiers` are the log's keys: checkpoints in the database have to be signed
-    by one of them. `origin` is what checkpoints are to call this log.
+    by one of them. `origin` is what checkpoints are to call this log. Without `meaning` only the
+    first pass is made: all that is hashed and signed.
     """
     findings = Findings()
     # Rows shall come as they are read, while this process is at work on those before.
@@ -77,10 +79,12 @@ async def verify(
         connection, organisation, findings, lambda n: report(Progress("commands", n, 0))
     )
     middle = time.perf_counter()
-    counts = await read_cases(
-        *(connection, organisation, leaves.last, findings),
-        lambda n: report(Progress("cases", n, leaves.count)),
-    )
+    counts = Counts()
+    if meaning:
+        counts = await read_cases(
+            *(connection, organisation, leaves.last, findings),
+            lambda n: report(Progress("cases", n, leaves.count)),
+        )
     return Verdict(
         organisation=organisation,
         events=leaves.count,

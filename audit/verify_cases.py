@@ -195,45 +195,50 @@ class _Case:
                         f"{name} says position {decision.position}; expected"
                         f" {caused[-1].position}.",
                     )
+                # Of decisions that caused nothing, nobody keeps in which order they came.
+                position = caused[-1].position
             elif not position <= decision.position <= self._head:
                 self._told(
                     decision,
                     f"{name} says position {decision.position}, where it can't have been taken.",
                 )
-            position = decision.position
+            decided_at = json_time(decision.decided_at)
             for event in caused:
-                self._check_event(decision, event)
+                self._check_event(decided_at, decision, event)
 
-    def _check_event(self, decision: RawDecision, event: RawEvent) -> None:
+    def _check_event(self, decided_at: str, decision: RawDecision, event: RawEvent) -> None:
         true = event_id(self._organisation, event.stream, event.version)
         if event.event_id != true:
             self._add("event-id", f"Its id is {event.event_id}; expected {true}.", event)
         if event.recorded_at != decision.recorded_at:
             self._add("recorded", "It and its decision were not recorded together.", event)
+        if event.header == self._plain_header(decided_at, decision, event):
+            return
         expected = header(
-            self._organisation,
-            event.stream,
+            *(self._organisation, event.stream),
             SealedDecision(
-                decision.command_id,
-                decision.command,
-                decision.command_hash,
-                json_time(decision.decided_at),
-                decision.version,
-                (),
-                (),
+                *(decision.command_id, decision.command, decision.command_hash, decided_at),
+                *(decision.version, (), ()),
             ),
             SealedEvent(
-                event.event_id,
-                event.version,
-                event.type,
-                event.schema_version,
-                json_time(event.occurred_at),
-                event.body,
+                *(event.event_id, event.version, event.type, event.schema_version),
+                *(json_time(event.occurred_at), event.body),
             ),
         )
         if event.header != expected:
             for what in _differing(event.header, expected):
                 self._add("header", what, event)
+
+    def _plain_header(self, decided_at: str, decision: RawDecision, event: RawEvent) -> bytes:
+        """Its header, where no name in it holds what JSON would escape; far faster."""
+        return (
+            f'{{"body_hash":"{sha256(event.body).hexdigest()}"'
+            f',"command_hash":"{decision.command_hash.hex()}"'
+            f',"command_id":"{decision.command_id}","decided_at":"{decided_at}"'
+            f',"event_id":"{event.event_id}","occurred_at":"{json_time(event.occurred_at)}"'
+            f',"organisation":"{self._organisation}","schema_version":{event.schema_version}'
+            f',"stream":"{event.stream}","type":"{event.type}","version":{event.version}}}'
+        ).encode()
 
     def _told(self, decision: RawDecision, what: str) -> None:
         self._findings.add("decision", what, stream=self._case.stream, version=decision.version)

@@ -46,7 +46,7 @@ class _Template(NamedTuple):
 
 
 async def large_log(admin_url: str, organisation: str, events: int) -> int:
-    """Write a log of at least so many events, for an organisation that has none; how many it has."""
+    """Write a log of at least so many events for an organisation without one; how many it has."""
     connection = await asyncpg.connect(
         admin_url, server_settings={"search_path": "standpipe", "timezone": "UTC"}
     )

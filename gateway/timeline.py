@@ -20,6 +20,7 @@ from schemas.approvals import (
     ApprovalGranted,
     ApprovalRejected,
 )
+from schemas.archive import ArchiveClosed
 from schemas.arrears import (
     ArrearsClosed,
     ArrearsState,
@@ -216,6 +217,8 @@ def _hindrance(state: AnyCase, event: Any) -> str | None:
             return unless("exclusion_requested")
         case FindingExpired() | MarkRemoved():
             return "the finding is overturned before"
+        case ArchiveClosed():
+            return "it is full before"
         case ApprovalEscalated() | ApprovalGranted() | ApprovalRejected():
             return unless("approval_decided")
         case _:

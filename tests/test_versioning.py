@@ -148,7 +148,6 @@ async def test_a_build_gets_nothing_until_it_is_current_and_the_one_before_it_is
         await ramp(desk.client, second, 100)
         assert (await find(desk.client, deployment)).ramping == "two"
         assert await makers_of_three() == {("two",)}
-        await ramp(desk.client, second, 0)
         # be made current, and be taken back.
         await make_current(desk.client, second)
         assert await makers_of_three() == {("two",)}
@@ -221,11 +220,12 @@ async def test_people_see_builds_and_choose_the_current_one(
         worker(desk, deployments.version_of(Settings())),
         worker(desk, other),
     ):
-        assert await shown("set-current", "other") == {"name": deployment, "current": "other"}
-        said = (await standpipe("show")).stdout
-        assert f"This program is {build_id()}" in " ".join(said.split())
-        assert (await shown("ramp", build_id(), "5"))["percentage"] == 5
-        assert (await shown("set-current"))["current"] == build_id()
+        assert await shown("set-current") == {"name": deployment, "current": build_id()}
+        assert (await shown("ramp", "other", "5"))["percentage"] == 5
+        monkeypatch.setenv("STANDPIPE_BUILD_ID", "other")
+        said = " ".join((await standpipe("show")).stdout.split())
+        assert "5 % of the cases go to other already" in said
+        assert "This program is other: standpipe deployment set-current" in said
     refused = await standpipe("set-current", "third")
     assert (refused.exit_code, "no worker" in refused.output) == (1, False)
     assert (await standpipe("ramp", "other", "101")).exit_code == 2

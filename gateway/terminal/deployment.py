@@ -61,7 +61,7 @@ def set_current(build: BuildArgument = None, as_json: AsJson = False) -> None:
         client, version = await _connected(build)
         try:
             # One that has not reported yet will in a moment; one that is not there will not.
-            await deployments.make_current(client, version, patience=2)
+            await deployments.make_current(client, version, patience=0.5)
         except NotDeployed as error:
             raise Failure(Exit.FAILED, str(error)) from None
         return await deployments.find(client, version.deployment_name)

@@ -284,6 +284,7 @@ def recover(as_json: AsJson = False) -> None:
             client = await session.client()
             await ensure_deliveries(session, client)
             await ensure_archiver(client, session.organisation, session.settings.task_queue)
+            await ensure_checkpoints(session, client)
             return done
 
     done = run(work(), as_json=as_json)

@@ -524,6 +524,8 @@ def test_a_line_that_says_something_twice_or_half_a_character_is_found(
 ) -> None:
     twice = whole[0].replace(b'"body":"', b'"body":"{}","body":"', 1)
     assert "line" in {finding.check for finding in checked(twice, tmp_path).findings}
+    broken = whole[0].replace(b'"body":"', b'"body":"\xff', 1)
+    assert "line" in {finding.check for finding in checked(broken, tmp_path).findings}
     lines = lines_of(whole[0])
     lines[events(lines)[3]]["body"] += "\ud800"
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()

@@ -110,6 +110,10 @@ async def test_proofs_at_every_checkpoint_are_read_from_tiles_and_few_headers(lo
             (Tile(1, 0), 3, [grown(leaves[n * 256 :][:256]) for n in range(3)]),
         ):
             assert await proofs.tile(connection, ORGANISATION, at, width) == hashes
+    # A worker died between two levels of tiles, in a database that knew of no checkpoint.
+    await log.torn("DELETE FROM tree_tiles WHERE level = 1", "DELETE FROM checkpoints")
+    assert await signing.make() == signed[-1]
+    assert await log.pool.fetchval("SELECT count(*) FROM tree_tiles") == 257
 
 
 def grown(leaves: list[bytes]) -> bytes:

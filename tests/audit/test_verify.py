@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -53,6 +55,17 @@ async def told(forger: Forger, *external: Checkpoint) -> Told:
     return [(f.check, f.position, f.stream, f.version) for f in verdict.findings]
 
 
+@asynccontextmanager
+async def undone(forger: Forger) -> AsyncIterator[None]:
+    """What is done here was never done."""
+    transaction = forger.connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+
+
 async def test_a_whole_log_is_told_with_what_was_read(forger: Forger) -> None:
     said: list[Progress] = []
     verdict = await verify(forger.connection, TOWN, report=said.append)
@@ -63,7 +76,7 @@ async def test_a_whole_log_is_told_with_what_was_read(forger: Forger) -> None:
     assert (verdict.events, verdict.size, verdict.cases) == (size, size, 2)
     assert (verdict.decisions, verdict.tiles, verdict.checkpoints) == (decisions, 0, 0)
     assert (verdict.external, verdict.covered) == (0, 0)
-    assert said[0] == Progress("leaves", size, size)
+    assert Progress("leaves", size, size) in said
     assert said[-1] == Progress("cases", size, size)
     assert {p.phase for p in said} == {"leaves", "commands", "cases"}
     nobody = await verify(forger.connection, "nobody")
@@ -110,22 +123,22 @@ EVENTS: dict[str, Row] = {
 }
 
 
-@pytest.mark.parametrize("what", EVENTS)
-async def test_an_event_that_was_altered_is_found(forger: Forger, what: str) -> None:
-    set_, expected = EVENTS[what]
+async def test_an_event_that_was_altered_is_found(forger: Forger) -> None:
     row = (await forger.rows(f"SELECT * FROM events {EVENT} AND $1 = 'town'"))[0]
     for column in ("header", "occurred_at"):
         await forger.connection.execute(f"ALTER TABLE events ALTER {column} DROP NOT NULL")
-    await forger.connection.execute(f"UPDATE events SET {set_} {EVENT}")
-    found = await told(forger)
     places = {
         "here": (3, row["stream"], row["version"]),
         "case": (None, row["stream"]),
         "": (None, None, None),
     }
-    for check, place in expected:
-        wanted = (check, *places[place])
-        assert any(f[: len(wanted)] == wanted for f in found), (wanted, found)
+    for what, (change, expected) in EVENTS.items():
+        async with undone(forger):
+            await forger.connection.execute(f"UPDATE events SET {change} {EVENT}")
+            found = await told(forger)
+        for check, place in expected:
+            wanted = (check, *places[place])
+            assert any(f[: len(wanted)] == wanted for f in found), (what, wanted, found)
 
 
 async def test_bytes_of_any_kind_are_findings_and_nothing_stops(forger: Forger) -> None:
@@ -143,20 +156,16 @@ async def test_bytes_of_any_kind_are_findings_and_nothing_stops(forger: Forger) 
     ]
     for content in odd:
         for table, column in (("events", "body"), ("events", "header"), ("decisions", "command")):
-            transaction = forger.connection.transaction()
-            await transaction.start()
-            await forger.execute(
-                f"UPDATE {table} SET {column} = $2 WHERE organisation = $1", content
-            )
-            assert not (await look(forger)).clean
-            await transaction.rollback()
+            async with undone(forger):
+                await forger.execute(
+                    f"UPDATE {table} SET {column} = $2 WHERE organisation = $1", content
+                )
+                assert not (await look(forger)).clean
     for content in odd:
-        transaction = forger.connection.transaction()
-        await transaction.start()
-        await forger.connection.execute("UPDATE policies SET content = $1", content)
-        verdict = await look(forger)
+        async with undone(forger):
+            await forger.connection.execute("UPDATE policies SET content = $1", content)
+            verdict = await look(forger)
         assert verdict.counts["policy"] >= 2
-        await transaction.rollback()
 
 
 BESIDE: dict[str, tuple[str, Told]] = {
@@ -245,16 +254,18 @@ BESIDE: dict[str, tuple[str, Told]] = {
 }
 
 
-@pytest.mark.parametrize("what", BESIDE)
-async def test_what_stands_beside_the_events_is_checked_too(forger: Forger, what: str) -> None:
+async def test_what_stands_beside_the_events_is_checked_too(forger: Forger) -> None:
     assert await told(forger) == []
-    change, expected = BESIDE[what]
-    assert int((await forger.connection.execute(change)).rpartition(" ")[2]) > 0
-    found = await told(forger)
-    for wanted in expected:
-        assert any(
-            all(w is None or w == f for w, f in zip(wanted, each, strict=True)) for each in found
-        ), (wanted, found)
+    for what, (change, expected) in BESIDE.items():
+        async with undone(forger):
+            done = await forger.connection.execute(change)
+            assert int(done.rpartition(" ")[2]) > 0, what
+            found = await told(forger)
+        for wanted in expected:
+            assert any(
+                all(w is None or w == f for w, f in zip(wanted, each, strict=True))
+                for each in found
+            ), (what, wanted, found)
 
 
 async def test_a_thousand_faults_are_counted_and_the_first_are_told(forger: Forger) -> None:
@@ -319,12 +330,9 @@ async def test_tiles_and_checkpoints_are_compared_with_the_leaves(
     assert verdict.root == signed[-1].root.hex()
 
     async def after(change: str) -> Told:
-        transaction = forger.connection.transaction()
-        await transaction.start()
-        await forger.connection.execute(change)
-        found = await told(forger, *signed)
-        await transaction.rollback()
-        return found
+        async with undone(forger):
+            await forger.connection.execute(change)
+            return await told(forger, *signed)
 
     flip = "hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1)"
     assert await after(f"UPDATE tree_tiles SET {flip} WHERE level = 0 AND number = 2") == [

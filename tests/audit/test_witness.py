@@ -23,6 +23,7 @@ from cli import app
 from tests.audit.authority import Authority, answering
 from tests.audit.signing import EDITED, ORIGIN, SIGNER, Book, book
 from tests.conftest import Database
+from tests.workflows.desk import until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 AUDITOR = Signer(
@@ -254,7 +255,10 @@ async def test_a_witness_runs_from_a_terminal_and_its_exit_code_tells(
 
     for wrong in ("not-a-key", str(tmp_path / "none"), AUDITOR.vkey, STRANGER.vkey):
         assert (await run("witness", "--key", wrong, "--state", str(state))).exit_code == 2
-    # One who can do anything to the database signs another past with the log's own key.
+    # One who can do anything to the database, and has the log's own key, signs another past.
+    looked = (state / "checkpoint").stat().st_mtime_ns
+    watching = asyncio.create_task(run(*signs, "--every", "1"))
+    await until(lambda: later(state / "checkpoint", looked))
     await log.torn(
         f"{EDITED} WHERE position = 9",
         "DELETE FROM checkpoints",
@@ -263,12 +267,16 @@ async def test_a_witness_runs_from_a_terminal_and_its_exit_code_tells(
     log.kept.unlink()
     forged = await log.signing().make()
     assert forged is not None
-    found = await run(*words)
+    found = await watching
     assert found.exit_code == 1
-    assert "did not grow out of the one of 600" in " ".join(found.stderr.split())
-    assert (state / "checkpoint").read_text() == note
+    assert "of 600 events did not grow out of the one of 600" in " ".join(found.stderr.split())
+    assert open_note((state / "checkpoint").read_text(), [ours, SIGNER.verifier]) != forged
     (evidence,) = (state / "evidence").iterdir()
     assert open_note((evidence / "shown").read_text(), [SIGNER.verifier]) == forged
+
+
+async def later(path: Path, than: int) -> bool:
+    return path.stat().st_mtime_ns > than
 
 
 async def test_a_witness_of_a_database_that_is_away_says_so(
