@@ -18,7 +18,8 @@ from temporalio.worker import Worker
 from activities.cases import Cases
 from activities.database import open_pool
 from activities.event_log import EventLog
-from bench import appends, billing, cases, http, rehearsal
+from bench import appends, audit_export, audit_replay, audit_verify, billing, cases, http, rehearsal
+from bench.audit_logs import large_log
 from bench.dbos_case import Dbos
 from bench.lives import Life, lives
 from bench.measure import Cpu, Line, Report, Way, percentile, rate
@@ -28,6 +29,8 @@ from worker import build_worker
 
 ORGANISATION = "bench"
 AT_ONCE = 16
+AUDITED = {"audit-small": 10_000, "audit-large": 1_000_000}
+"""Events in the logs of these organisations."""
 
 
 class Ground:
@@ -174,6 +177,20 @@ async def log_appends(report: Report, tuned: Ground, repair: Life, seconds: int)
         )
 
 
+async def audits(report: Report, tuned: Ground, repair: Life, quick: bool) -> None:
+    """What auditors run, on a small log and on one a hundred times as long."""
+    found = tuned.stack.endpoints
+    admin = str(found.admin_url)
+    sizes = {"audit-small": 1_000, "audit-large": 10_000} if quick else AUDITED
+    report.console.print("Writing the logs to be audited ...")
+    small, large = [await large_log(admin, name, size) for name, size in sizes.items()]
+    await audit_verify.compare(report, admin, found.database_url, small, large)
+    await audit_replay.redecided(report, admin, small, large)
+    await audit_export.compare(report, admin, small, large)
+    await cases.many(cases.ours(tuned.cases, tuned.log, ORGANISATION, repair), 100, AT_ONCE)
+    await audit_replay.replayed(report, tuned.client, admin, ORGANISATION)
+
+
 async def main(quick: bool, as_json: bool, only: str | None) -> int:
     report = Report(rounds=1 if quick else 5)
     count = 16 if quick else 64
@@ -214,6 +231,7 @@ async def main(quick: bool, as_json: bool, only: str | None) -> int:
             "rehearsal": lambda: rehearsal.compare(
                 report, tuned.cases, tuned.log, repair.policy, quick
             ),
+            "audit": lambda: audits(report, tuned, repair, quick),
         }
         for name, part in parts.items():
             if only in (None, name):
@@ -238,8 +256,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--only",
         help=(
-            "one part: repair, complaint, arrears, billing, http, cpu, servers, appends or"
-            " rehearsal"
+            "one part: repair, complaint, arrears, billing, http, cpu, servers, appends,"
+            " rehearsal or audit"
         ),
     )
     given = parser.parse_args()

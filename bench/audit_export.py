@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -23,19 +22,13 @@ from audit.export import Format, export
 from audit.export_jsonl import Note
 from audit.export_rows import Selection, select
 from audit.notes import Checkpoint, Signer, sign
-from bench.measure import Line, Report
+from bench.audit_logs import Log
+from bench.measure import Line, Report, peak_megabytes
 
 ORIGIN = "standpipe/bench"
 CHECK = "check-export"
 WAYS = (*(format.value for format in Format), CHECK)
 _KEY = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(32)))
-
-
-class Log(NamedTuple):
-    """An organisation's log in the database (`bench.audit_logs.large_log`) and how long it is."""
-
-    organisation: str
-    events: int
 
 
 class Measured(NamedTuple):
@@ -111,7 +104,7 @@ async def _measure(admin_url: str, organisation: str, way: str, folder: Path) ->
         file.with_suffix(".note").write_text(note, encoding="utf-8")
     else:
         file.unlink()
-    return Measured(chosen.total / took, _megabytes())
+    return Measured(chosen.total / took, peak_megabytes())
 
 
 async def _export(
@@ -129,12 +122,7 @@ def _checked(file: Path) -> Measured:
     verdict = check(file, [parse_key(_KEY.vkey)], [note])
     took = time.perf_counter() - begin
     assert verdict.ok, verdict.findings[:3]
-    return Measured(verdict.events / took, _megabytes())
-
-
-def _megabytes() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return getrusage(RUSAGE_SELF).ru_maxrss * unit / 1_000_000
+    return Measured(verdict.events / took, peak_megabytes())
 
 
 if __name__ == "__main__":

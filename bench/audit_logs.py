@@ -35,6 +35,13 @@ _OUTBOX = (
 )
 
 
+class Log(NamedTuple):
+    """An organisation's log in the database, and how long it is."""
+
+    organisation: str
+    events: int
+
+
 class _Template(NamedTuple):
     """A life, an append after the other, and the row of the case that it leads to."""
 
@@ -45,8 +52,8 @@ class _Template(NamedTuple):
     row: str
 
 
-async def large_log(admin_url: str, organisation: str, events: int) -> int:
-    """Write a log of at least so many events for an organisation without one; how many it has."""
+async def large_log(admin_url: str, organisation: str, events: int) -> Log:
+    """Write a log of at least so many events for an organisation without one."""
     connection = await asyncpg.connect(
         admin_url, server_settings={"search_path": "standpipe", "timezone": "UTC"}
     )
@@ -64,7 +71,7 @@ async def large_log(admin_url: str, organisation: str, events: int) -> int:
         await connection.execute("VACUUM (ANALYZE) events, decisions, streams, cases, outbox")
     finally:
         await connection.close()
-    return position
+    return Log(organisation, position)
 
 
 class _Rows:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from typing import NamedTuple
 
 import asyncpg
 from temporalio.api.history.v1 import History
@@ -15,17 +14,11 @@ from audit.agreement import agree
 from audit.histories import CaseHistory, case_runs, fetched
 from audit.redecide_log import redecide_log
 from audit.replay import Replaying
+from bench.audit_logs import Log
 from bench.measure import Line, Report, rate
 from lifecycles.lifecycle import lifecycle_of
 from lifecycles.policies import pinned
 from worker import WORKFLOWS
-
-
-class Log(NamedTuple):
-    """An organisation's log in the database (`bench.audit_logs.large_log`) and how long it is."""
-
-    organisation: str
-    events: int
 
 
 async def redecided(

@@ -5,7 +5,6 @@ import sys
 import time
 from hashlib import sha256
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from struct import Struct
 from tempfile import TemporaryDirectory
 
@@ -18,10 +17,8 @@ from audit.log import COPY_HEADER, COPY_SECONDS
 from audit.notes import Signer
 from audit.verdict import Verdict
 from audit.verify import verify
-from bench.audit_logs import large_log
-from bench.measure import Line, Report
-
-SMALL, LARGE = 10_000, 1_000_000
+from bench.audit_logs import Log
+from bench.measure import Line, Report, peak_megabytes
 
 _EVENTS = """
     SELECT octet_length(header), octet_length(body), header, body
@@ -33,30 +30,14 @@ _COMMANDS = """
 _ROW = Struct(">hiiii")
 
 
-async def prepare(
-    admin_url: str, database_url: str, sizes: tuple[int, int] = (SMALL, LARGE)
-) -> dict[str, Signer]:
-    """A small log and a large one, each signed; by organisation, who signed it."""
-    signers: dict[str, Signer] = {}
-    async with await open_pool(database_url) as pool:
-        for name, size in zip(("audit-small", "audit-large"), sizes, strict=True):
-            await large_log(admin_url, name, size)
-            signers[name] = Signer(f"standpipe/{name}", Ed25519PrivateKey.generate())
-            with TemporaryDirectory() as folder:
-                await Checkpoints(pool, name, signers[name], Path(folder)).make()
-    return signers
-
-
 async def compare(
-    report: Report,
-    admin_url: str,
-    database_url: str,
-    sizes: tuple[int, int] = (SMALL, LARGE),
+    report: Report, admin_url: str, database_url: str, small: Log, large: Log
 ) -> None:
     """Both passes of `audit verify` on both logs, and the memory that the large one takes."""
-    signers = await prepare(admin_url, database_url, sizes)
+    signers = {
+        log.organisation: await _signed(database_url, log.organisation) for log in (small, large)
+    }
     connection = await _connect(admin_url)
-    small, large = signers
 
     async def leaves(name: str) -> float:
         verdict = await _verified(connection, name, signers[name], meaning=False)
@@ -70,22 +51,25 @@ async def compare(
         rates = await report.interleaved(
             "audit verify, events per second",
             {
-                "bare": lambda: bare(connection, large),
-                "leaves, large": lambda: leaves(large),
-                "leaves, small": lambda: leaves(small),
+                "bare": lambda: bare(connection, large.organisation),
+                "leaves, large": lambda: leaves(large.organisation),
+                "leaves, small": lambda: leaves(small.organisation),
             },
         )
         # Of the large one once: that takes minutes.
-        whole = {name: await meaning(name) for name in (small, large, small)}
+        whole = {log: await meaning(log.organisation) for log in (small, large)}
     finally:
         await connection.close()
     # The same process has to serve every log, however many events it has.
     peaks = {name: await _peak(admin_url, name) for name in signers}
-    grown = f"{sizes[1]:,} events against {sizes[0]:,}"
-    report.facts["audit verify"] = {"meaning": whole, "peak memory, MB": peaks}
+    grown = f"{large.events:,} events against {small.events:,}"
+    report.facts["audit verify"] = {
+        "meaning": {log.organisation: rate for log, rate in whole.items()},
+        "peak memory, MB": peaks,
+    }
     report.lines += [
         Line(
-            f"audit verify: leaves, tree and signatures of {sizes[1]:,} events, against a bare COPY"
+            f"audit verify: leaves, tree, signatures of {large.events:,} events, against a bare COPY"
             " and SHA-256",
             *(rates["leaves, large"], rates["bare"], "events/s", 0.5),
         ),
@@ -99,10 +83,19 @@ async def compare(
         ),
         Line(
             f"audit verify: peak memory, {grown}",
-            *(peaks[large], peaks[small], "MB", 1.5),
+            *(peaks[large.organisation], peaks[small.organisation], "MB", 1.5),
             at_most=True,
         ),
     ]
+
+
+async def _signed(database_url: str, organisation: str) -> Signer:
+    """Sign a checkpoint of a log; by whom."""
+    signer = Signer(f"standpipe/{organisation}", Ed25519PrivateKey.generate())
+    async with await open_pool(database_url) as pool:
+        with TemporaryDirectory() as folder:
+            await Checkpoints(pool, organisation, signer, Path(folder)).make()
+    return signer
 
 
 async def bare(connection: asyncpg.Connection, organisation: str) -> float:
@@ -180,8 +173,7 @@ async def _alone(admin_url: str, organisation: str) -> None:
     connection = await _connect(admin_url)
     await verify(connection, organisation)
     await connection.close()
-    largest = getrusage(RUSAGE_SELF).ru_maxrss
-    print(largest / (1024 * 1024 if sys.platform == "darwin" else 1024))
+    print(peak_megabytes())
 
 
 if __name__ == "__main__":

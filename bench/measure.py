@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 from rich.console import Console
 from rich.progress import Progress
@@ -14,6 +15,17 @@ from rich.table import Table
 
 Way = Callable[[], Awaitable[float]]
 """One measurement of one way of doing something: its rate or its milliseconds."""
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process had at a time."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1_000_000
+    # Elsewhere the best there is, though it counts what this process was before its program began.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return getrusage(RUSAGE_SELF).ru_maxrss * unit / 1_000_000
 
 
 @dataclass(frozen=True)
