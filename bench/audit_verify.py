@@ -69,7 +69,7 @@ async def compare(
     }
     report.lines += [
         Line(
-            f"audit verify: leaves, tree, signatures of {large.events:,} events, against a bare COPY"
+            f"audit verify: leaves, tree, signatures of {large.events:,} events, against bare COPY"
             " and SHA-256",
             *(rates["leaves, large"], rates["bare"], "events/s", 0.5),
         ),
