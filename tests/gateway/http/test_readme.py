@@ -1,4 +1,4 @@
-"""What the README says: its curl lines and its auditor's lines work, its role table is the real one."""
+"""What the README says: its curl and its auditor's lines work, its role table is the real one."""
 
 import asyncio
 import json
