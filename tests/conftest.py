@@ -12,6 +12,7 @@ import faulthandler
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
         if starter is not None and stack is not None:
             faulthandler.cancel_dump_traceback_later()  # the others' last tests may take long
             with _alone(start.fileno()), _alone(users.fileno()):
+                for pid in stack.pids.values():
+                    os.kill(pid, signal.SIGQUIT)  # at once: all that they hold is thrown away
                 starter.run(stack.__aexit__(None, None, None))
                 starter.close()
                 shutil.rmtree(shared / "servers")

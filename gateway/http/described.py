@@ -5,9 +5,13 @@ import inspect
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 
 from pydantic import BaseModel
+
+import schemas
 
 
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
@@ -43,14 +47,14 @@ def _of_class(node: ast.ClassDef) -> dict[str, str]:
 def named_types() -> dict[str, str]:
     """What the named types of our messages mean, such as Code or Subject."""
     found: dict[str, str] = {}
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith("schemas."):
-            for node, said in _documented(_body(module)):
-                match node:
-                    case ast.Assign(targets=[ast.Name(id=alias)]) if said:
-                        found[alias] = said
-                    case _:
-                        pass
+    # All that there are, whatever happens to be loaded when somebody asks first.
+    for each in sorted(iter_modules(schemas.__path__), key=lambda each: each.name):
+        for node, said in _documented(_body(import_module(f"schemas.{each.name}"))):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=alias)]) if said:
+                    found[alias] = said
+                case _:
+                    pass
     return found
 
 

@@ -19,7 +19,7 @@ from tests.conftest import Database
 from tests.gateway.http.office import PERSONAL, REPAIR, Office, badge, problem
 from tests.workflows.desk import until
 
-STARTS = int(os.environ.get("TEST_STARTS", "600"))
+STARTS = int(os.environ.get("TEST_STARTS", "240"))
 """Concurrent starts, on so many keys by 100; TEST_STARTS=10000 for a longer run."""
 KEYS = max(STARTS // 100, 6)
 TRIAGE = {"category": "no-gas", "severity": "common"}
