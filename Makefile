@@ -22,7 +22,7 @@ serve: $(READY) ## run the servers, a worker and the HTTP API, data in .standpip
 	@$(BIN)/standpipe up
 
 test: $(DEV) ## run the tests on real servers; TESTS=tests/lifecycles for a part of them
-	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(DEV) ## check style, purity of the rules, and types
 	@$(BIN)/ruff check --quiet .

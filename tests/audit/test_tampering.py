@@ -36,8 +36,8 @@ from tests.audit.towns import lived, superuser
 from tests.conftest import Database
 from tests.workflows.desk import ORGANISATION
 
-ROUNDS = int(os.environ.get("TEST_ROUNDS", "15"))
-LOGS = int(os.environ.get("TEST_LOGS", "40"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "8"))
+LOGS = int(os.environ.get("TEST_LOGS", "20"))
 
 
 @dataclass(frozen=True)

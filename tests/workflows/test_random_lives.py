@@ -13,7 +13,7 @@ from lifecycles.lifecycle import Plan, dump, lifecycle_of, plan
 from schemas.envelope import Json
 from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
-SEEDS = range(10)
+SEEDS = range(6)
 MINUTE = timedelta(minutes=1)
 
 

@@ -15,7 +15,7 @@ from schemas.envelope import Json
 from stack import Stack, connect_temporal
 from tests.workflows.desk import ORGANISATION, Desk, ago, until
 
-OPEN, ENDED = 100, 5
+OPEN, ENDED = 60, 5
 AT_ONCE = 50
 SOMEBODY: dict[str, Any] = {"kind": "person", "id": "c-2"}
 
