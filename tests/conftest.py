@@ -36,7 +36,7 @@ for name in [name for name in os.environ if name.startswith(("STANDPIPE_", "TEMP
 # Shared by several folders' tests: its assertions shall explain themselves wherever it comes from.
 pytest.register_assert_rewrite("tests.workflows.desk")
 
-hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("ci")
 
 

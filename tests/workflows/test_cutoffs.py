@@ -16,7 +16,7 @@ from schemas.envelope import Json
 from tests.workflows.conftest import POLICIES
 from tests.workflows.desk import ORGANISATION, Desk, any_day, until, visit_on
 
-ROUNDS = int(os.environ.get("TEST_ROUNDS", "30"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "16"))
 """Of each race, half in the one order and half in the other; TEST_ROUNDS=1000 for a longer run."""
 AT_ONCE = 10
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -337,9 +337,7 @@ async def test_interlocks_survive_the_worker_wherever_it_dies(
     places: Sequence[tuple[int, When]] = (
         (2, "after"),  # among them: the premises hear of a case, the arrears of its hold
         (4, "before"),
-        (5, "after"),
         (7, "after"),
-        (10, "after"),
     )
     async with asyncio.TaskGroup() as group:
         for place in places:

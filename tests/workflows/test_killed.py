@@ -78,9 +78,9 @@ async def test_every_command_is_done_once_wherever_the_worker_dies(
 
     async with asyncio.TaskGroup() as group:
         for append in range(1, 7):
-            group.create_task(one(append, "before", append % 2 == 0))
-            group.create_task(one(append, "after", True))
-        group.create_task(one(6, "after", False))
+            when: When = "before" if append % 2 else "after"
+            group.create_task(one(append, when, append in (3, 4)))
+        group.create_task(one(6, "after", True))
 
 
 async def test_a_deadline_passes_once_though_the_worker_dies_of_it(

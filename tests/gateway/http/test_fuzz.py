@@ -30,7 +30,7 @@ from tests.gateway.http.fuzzing import fuzz
 from tests.gateway.http.office import COMPLAINT, REPAIR
 from worker import build_worker
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
 """So many requests of each operation and phase; more find more."""
 
 
