@@ -1,7 +1,7 @@
-"""Signed checkpoints of a log, their cosignatures, and proofs that travel with them.
+"""Signed checkpoints of a log, and their cosignatures.
 
-The formats are C2SP's: signed-note, tlog-checkpoint, tlog-cosignature (cosignature/v1) and
-tlog-proof, at https://c2sp.org. A note is text and never bytes here; signatures are Ed25519.
+The formats are C2SP's: signed-note, tlog-checkpoint and tlog-cosignature (cosignature/v1), at
+https://c2sp.org. A note is text and never bytes here; signatures are Ed25519.
 """
 
 import re
@@ -22,7 +22,6 @@ from audit.tree import HASH_SIZE, LARGEST
 LONGEST = 1_000_000
 """Characters of a note that is looked at."""
 MOST_SIGNATURES = 100
-PROOF_HEADING = "c2sp.org/tlog-proof@v1"
 
 _DASH = "\u2014"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
@@ -190,18 +189,6 @@ class Cosignature(NamedTuple):
     """POSIX seconds."""
 
 
-@dataclass(frozen=True)
-class Proof:
-    """That a leaf stands in a log, with all that is needed to check it offline."""
-
-    index: int
-    hashes: tuple[bytes, ...]
-    note: str
-    """The signed checkpoint."""
-    extra: bytes = b""
-    """Authenticated by nothing."""
-
-
 def vkey(name: str, public_key: Ed25519PublicKey, kind: Kind = Kind.LOG) -> str:
     """The line by which an auditor pins a key."""
     return Verifier(name, public_key, kind).vkey
@@ -258,37 +245,6 @@ def cosignatures(note: str, verifiers: Iterable[Verifier]) -> list[Cosignature]:
     text, signatures = split(note)
     found = _verified(text, signatures, verifiers)
     return [Cosignature(name, time) for name, time in found if time is not None]
-
-
-def format_proof(proof: Proof) -> str:
-    """A tlog-proof."""
-    lines = [PROOF_HEADING]
-    if proof.extra:
-        lines.append(f"extra {b64encode(proof.extra).decode()}")
-    lines.append(f"index {proof.index}")
-    lines += [b64encode(each).decode() for each in proof.hashes]
-    return "\n".join(lines) + f"\n\n{proof.note}"
-
-
-def parse_proof(text: str) -> Proof:
-    """A tlog-proof, of which nothing is verified yet. Raises `NoteError`."""
-    if len(text) > LONGEST:
-        raise NoteError("The proof is too long.")
-    above, blank, note = text.partition("\n\n")
-    heading, *lines = above.split("\n")
-    if not blank or heading != PROOF_HEADING or not lines:
-        raise NoteError(f"A proof begins with {PROOF_HEADING} and ends with a checkpoint.")
-    extra = b""
-    if lines[0].startswith("extra "):
-        extra = _decoded(lines.pop(0).removeprefix("extra "))
-    if not lines or not lines[0].startswith("index "):
-        raise NoteError("A proof says which index it is about.")
-    index = _number(lines.pop(0).removeprefix("index "))
-    hashes = tuple(_decoded(line) for line in lines)
-    if len(hashes) > LARGEST.bit_length() or any(len(each) != HASH_SIZE for each in hashes):
-        raise NoteError("The hashes of a proof have 32 bytes, and there are 63 at most.")
-    split(note)
-    return Proof(index, hashes, note, extra)
 
 
 def _verified(

@@ -19,15 +19,12 @@ from audit.notes import (
     Cosignature,
     Kind,
     NoteError,
-    Proof,
     Signer,
     Verifier,
     cosign,
     cosignatures,
-    format_proof,
     open_note,
     open_text,
-    parse_proof,
     sign,
     vkey,
 )
@@ -229,40 +226,6 @@ def test_a_key_comes_from_a_pem_file_and_no_other_key_does() -> None:
         assert "secret" not in str(refusal.value)
 
 
-@given(
-    st.integers(0, 2**63 - 1),
-    st.lists(st.binary(min_size=32, max_size=32), max_size=63),
-    st.binary(max_size=50),
-)
-def test_a_proof_travels_with_its_checkpoint(index: int, hashes: list[bytes], extra: bytes) -> None:
-    proof = Proof(index, tuple(hashes), sign(CHECKPOINT, LOG), extra)
-    text = format_proof(proof)
-    assert parse_proof(text) == proof
-    lines = text.split("\n")
-    assert lines[0] == "c2sp.org/tlog-proof@v1"
-    assert f"index {index}" in lines[1:3]
-    assert text.endswith(f"\n\n{proof.note}")
-
-
-@pytest.mark.parametrize(
-    "above",
-    [
-        "wrong-header\nindex 0",
-        "c2sp.org/tlog-proof@v1\nextra !!notbase64!!\nindex 0",
-        "c2sp.org/tlog-proof@v1",
-        "c2sp.org/tlog-proof@v1\nindex notanumber",
-        "c2sp.org/tlog-proof@v1\nindex -5",
-        "c2sp.org/tlog-proof@v1\nindex 05",
-        "c2sp.org/tlog-proof@v1\nindex 0\n!!notbase64!!",
-        "c2sp.org/tlog-proof@v1\nindex 0\n" + b64encode(bytes(64)).decode(),
-        "c2sp.org/tlog-proof@v1\nindex 0\nextra AAAA",
-    ],
-)
-def test_a_proof_that_is_malformed_is_refused(above: str) -> None:
-    with pytest.raises(NoteError):
-        parse_proof(f"{above}\n\n{sign(CHECKPOINT, LOG)}")
-
-
 def test_what_has_no_signature_is_no_note() -> None:
     for wrong in (
         CHECKPOINT.text,
@@ -273,9 +236,6 @@ def test_what_has_no_signature_is_no_note() -> None:
         sign(CHECKPOINT, LOG)[:-1],
         sign(CHECKPOINT, *[LOG] * 101),
         "x" * 1_000_001,
-        format_proof(Proof(0, (), CHECKPOINT.text)),
     ):
         with pytest.raises(NoteError):
             open_note(wrong, [LOG.verifier])
-        with pytest.raises(NoteError):
-            parse_proof(f"c2sp.org/tlog-proof@v1\nindex 0\n\n{wrong}")
